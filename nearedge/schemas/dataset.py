@@ -1,0 +1,63 @@
+"""The data set document: a frozen list of spectra with split, grid and content hash."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nearedge.schemas.document import Document
+from nearedge.spectra.spectrum import AbsorptionUnit
+
+
+class GridDoc(BaseModel):
+    """A uniform energy grid in eV."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: float
+    step: float = Field(gt=0)
+    points: int = Field(ge=2)
+
+
+class DatasetRow(BaseModel):
+    """One training example: a site of a structure and its spectrum."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    spectrum_id: str
+    structure_key: str
+    structure_id: str
+    absorbing_index: int
+    group: str = Field(description="Material; rows of one group are never split.")
+    label: str = Field(description="A name people know, such as mp-1234_003.")
+
+
+class DatasetDoc(Document):
+    """What a model was trained on, for good."""
+
+    collection: ClassVar[str] = "datasets"
+    id_field: ClassVar[str] = "dataset_id"
+
+    dataset_id: str = Field(description="Hash of rows, split, grid, unit and the spectra's values.")
+    name: str
+    absorber: str
+    edge: str
+    code: str
+    protocol: str
+    parameters_id: str
+    unit: AbsorptionUnit
+    grid: GridDoc
+    query: dict[str, Any]
+    rows: list[DatasetRow]
+    split: dict[str, list[int]] = Field(description="Part name to row numbers: train, val, test.")
+
+    @model_validator(mode="after")
+    def _no_group_on_two_sides(self) -> Self:
+        seen: dict[str, str] = {}
+        for part, numbers in self.split.items():
+            for number in numbers:
+                group = self.rows[number].group
+                if seen.setdefault(group, part) != part:
+                    raise ValueError(f"material {group} is in {seen[group]} and in {part}")
+        return self

@@ -1,0 +1,98 @@
+"""The spectrum document: a site's spectrum, or the weighted average over a crystal's sites."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nearedge.schemas.document import Document, content_hash
+from nearedge.spectra.spectrum import AbsorptionUnit, Spectrum
+
+
+class SpectrumKind(StrEnum):
+    """Level of a spectrum: one absorbing site, or the crystal."""
+
+    SITE = "site"
+    AVERAGE = "average"
+
+
+class Contribution(BaseModel):
+    """What one site adds to an average."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    calculation_id: str
+    absorbing_index: int
+    multiplicity: int = Field(ge=1)
+    weight: float = Field(ge=0, le=1, description="Share of the average; zero for a failed site.")
+    state: str
+
+
+class EnergyReference(BaseModel):
+    """What the energy axis is counted from, in eV."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["absolute", "fermi", "arbitrary"]
+    edge_energy: float | None = Field(None, description="The code's edge on this axis, in eV.")
+    fermi_energy: float | None = Field(None, description="The code's own Fermi level, in eV.")
+
+
+class Broadening(BaseModel):
+    """Broadening that the absorption already contains; widths are FWHM in eV."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["lorentzian", "gaussian", "none"]
+    width: float = 0.0
+    origin: str = Field(description="What put it there, such as `core-hole lifetime, FEFF Gam_ch`.")
+
+
+class SpectrumDoc(Document):
+    """Absorption against energy with everything needed to compare it with another."""
+
+    collection: ClassVar[str] = "spectra"
+    id_field: ClassVar[str] = "spectrum_id"
+
+    spectrum_id: str
+    kind: SpectrumKind
+    structure_key: str
+    structure_id: str
+    formula: str
+    elements: list[str]
+    absorber: str
+    edge: str
+    code: str
+    code_version: str
+    protocol: str
+    parameters_id: str
+    absorbing_index: int | None = Field(None, description="Site spectra only.")
+    multiplicity: int | None = Field(None, description="Site spectra: equivalent sites in the cell.")
+    contributions: list[Contribution] = Field(default_factory=list, description="Averages only.")
+    covered: float = Field(1.0, ge=0, le=1, description="Fraction of the absorbers it covers.")
+    state: Literal["completed", "incomplete"] = "completed"
+    calculation_ids: list[str]
+    energy: list[float] = Field(description="eV, shape (n,).")
+    absorption: list[float] = Field(description="In `unit`, shape (n,).")
+    unit: AbsorptionUnit
+    normalization: float | None = Field(None, description="Å² per unit of normalised absorption.")
+    energy_reference: EnergyReference
+    broadening: list[Broadening] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    projects: list[str] = Field(default_factory=list)
+
+    def to_spectrum(self) -> Spectrum:
+        """Return the arrays as a checked spectrum."""
+        return Spectrum(self.energy, self.absorption, self.unit, self.normalization)
+
+
+def site_spectrum_id(calculation_id: str) -> str:
+    """Return the id of the spectrum that a calculation gives."""
+    return content_hash(["site", calculation_id])
+
+
+def average_spectrum_id(structure_key: str, absorber: str, edge: str, parameters_id: str) -> str:
+    """Return the id of a crystal's average; the same while sites are still missing and after."""
+    return content_hash(["average", structure_key, absorber, edge, parameters_id])

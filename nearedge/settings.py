@@ -1,0 +1,142 @@
+"""Settings: argument, then environment, then ``NEAREDGE_CONFIG_FILE``, then ``~/.nearedge.yaml``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from nearedge.errors import SettingsError
+
+PREFIX = "NEAREDGE_"
+CONFIG_FILE_VARIABLE = "NEAREDGE_CONFIG_FILE"
+DEFAULT_CONFIG_FILE = Path("~/.nearedge.yaml")
+# Read by the test-suite, the Makefile or this module, not fields of Settings.
+_NOT_FIELDS = {CONFIG_FILE_VARIABLE, "NEAREDGE_REQUIRE_ALL"}
+
+
+class Settings(BaseSettings):
+    """What NearEdge needs to know about this machine. Every field is also ``NEAREDGE_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Field(
+        Path("~/.nearedge"), description="Folder of the embedded database, run folders and reports."
+    )
+    mongo_uri: SecretStr | None = Field(
+        None, description="URI of a MongoDB. Unset: the embedded server that `nearedge up` starts."
+    )
+    database: str = Field(
+        "nearedge",
+        pattern=r"^[A-Za-z0-9_-]{1,38}$",
+        description="Name of the database; FireWorks' collections go to <database>_launchpad.",
+    )
+    database_timeout: float = Field(
+        10.0, gt=0, description="Seconds to wait for the database before an operation fails."
+    )
+    embedded_cache: str = Field("256M", description="Cache size of the embedded server.")
+    run_dir: Path | None = Field(
+        None, description="Folder that runs are made in. Unset: <home>/runs."
+    )
+    keep_runs: bool = Field(
+        False, description="Keep the folders of runs that succeeded (those that failed are kept)."
+    )
+    stage_timeout: float = Field(
+        7200.0, gt=0, description="Seconds that one stage of a FEFF run may take."
+    )
+    workers: int = Field(2, ge=1, description="Worker processes that `nearedge run` starts.")
+    model_path: Path | None = Field(
+        None,
+        description="Folder with pretrained weights: a model's own folder, or one holding several.",
+    )
+    mp_api_key: SecretStr | None = Field(None, description="Key of the Materials Project's API.")
+
+    @field_validator("home", "run_dir", "model_path")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @property
+    def runs(self) -> Path:
+        """The folder that runs are made in."""
+        return self.run_dir if self.run_dir is not None else self.home / "runs"
+
+    @property
+    def launchpad_database(self) -> str:
+        """Name of the database that holds FireWorks' collections."""
+        return f"{self.database}_launchpad"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Argument, then environment, then the configuration file."""
+        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, config_file()))
+
+
+def config_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the configuration file in force, or None.
+
+    Raises
+    ------
+    SettingsError
+        If ``NEAREDGE_CONFIG_FILE`` names a file that does not exist.
+    """
+    named = environment.get(CONFIG_FILE_VARIABLE)
+    if named is not None:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise SettingsError(
+                f"{CONFIG_FILE_VARIABLE} names {path}, which is no file: create it or unset it."
+            )
+        return path
+    default = DEFAULT_CONFIG_FILE.expanduser()
+    return default if default.is_file() else None
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings afresh; `overrides` beat the environment and the file.
+
+    Raises
+    ------
+    SettingsError
+        If a key is unknown or a value does not fit, naming the key.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _NOT_FIELDS
+    unknown = sorted(k for k in os.environ if k.upper().startswith(PREFIX) and k.upper() not in known)
+    if unknown:
+        raise SettingsError(
+            f"Unknown environment variable {unknown[0]}: NearEdge reads {', '.join(sorted(known))}."
+        )
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{config_file()} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"Setting {key!r}: {first['msg']} (looked in arguments, {PREFIX}{key.upper()} and "
+            f"{config_file() or DEFAULT_CONFIG_FILE})."
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return this process's settings, read once."""
+    return load_settings()

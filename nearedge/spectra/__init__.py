@@ -1,0 +1,1 @@
+"""Spectra as pure numpy: no files, no database, no settings."""
