@@ -13,10 +13,10 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element, Structure
-from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from nearedge.errors import StructureError
 from nearedge.spectra.spectrum import FloatArray
+from nearedge.structures.neighbours import Pairs, pairs_within
 
 IDENTITY_TOLERANCE = 0.05
 """Å. A displacement of one atom by more than this gives another `structure_id`.
@@ -30,8 +30,8 @@ DISTANCE_BIN = 0.02
 """Å. Distances are compared in bins of this width."""
 
 GOLDEN = (5**0.5 - 1) / 2
-"""Where the first bin ends. Irrational, so that no edge is a short decimal that a published distance
-could sit on, whence the last bit of a sum would decide."""
+"""Where the first bin ends. Irrational, so that no edge is a short decimal: a published distance that
+sat on one would be binned by the last bit of a sum."""
 
 RADIUS = (301 - GOLDEN) * DISTANCE_BIN
 """Å. Neighbours are counted up to here, 6.008 Å: the edge of a bin, irrational like all of them."""
@@ -89,23 +89,23 @@ def structure_id(structure: Structure) -> str:
     Notes
     -----
     A pointwise distance distribution (arXiv:2108.04798) cut at a radius instead of a number of
-    neighbours: each site is described by its element, the binned distances to the neighbours of each
-    element, and the thickness of their cloud; sites that look the same are merged, and the counts
-    divided by their greatest common divisor, so that no cell enters. Each description is then
-    refined `ROUNDS` times by those of the neighbours (as Weisfeiler and Lehman refine the nodes of a
-    graph). The volume per atom tells apart lattices of atoms that have no neighbour within the
+    neighbours: each site is described by its element, the binned distances to the neighbours of
+    each element, and the thickness of their cloud. Each description is refined `ROUNDS` times by
+    those of the neighbours (as Weisfeiler and Lehman refine the nodes of a graph). Sites that then
+    look the same are merged, and the counts divided by their greatest common divisor, so that no
+    cell enters. The volume per atom tells apart lattices of atoms that have no neighbour within the
     radius.
     """
     numbers = atomic_numbers(structure)
-    center, neighbour, distance, vector = _neighbours(structure)
-    bins = _bin(distance)
+    pairs = pairs_within(structure, RADIUS)
+    bins = _bin(pairs.distance)
     labels = _mix(numbers.astype(np.uint64))
-    for axis in _bin(_thickness(len(numbers), center, distance, vector)).T:
+    for axis in _bin(_thickness(len(numbers), pairs)).T:
         labels = _mix(labels ^ _mix(axis))
     for _ in range(ROUNDS + 1):
         # A sum does not depend on the order of neighbours; wrapping at 2^64 is meant.
         surroundings = np.zeros(len(numbers), dtype=np.uint64)
-        np.add.at(surroundings, center, _mix(_mix(labels)[neighbour] + bins))
+        np.add.at(surroundings, pairs.center, _mix(_mix(labels)[pairs.neighbour] + bins))
         labels = _mix(labels ^ _mix(surroundings))
     rows, counts = np.unique(labels, return_counts=True)
     counts //= reduce(gcd, counts.tolist())
@@ -141,39 +141,20 @@ def atomic_numbers(structure: Structure) -> NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)
 
 
-def _neighbours(
-    structure: Structure,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray, FloatArray]:
-    """Return all pairs within `RADIUS`: site, neighbouring site, distance, vector between them."""
-    # The search visits images by the cell's own vectors: a skewed cell would need very many.
-    lattice = structure.lattice.get_lll_reduced_lattice()
-    matrix = np.ascontiguousarray(lattice.matrix)
-    fractions = lattice.get_fractional_coords(structure.cart_coords)
-    coords = np.ascontiguousarray((fractions - np.floor(fractions)) @ matrix)
-    center, neighbour, image, distance = find_points_in_spheres(
-        coords, coords, r=RADIUS, pbc=np.ones(3, dtype=np.int64), lattice=matrix, tol=1e-8
-    )
-    itself = (center == neighbour) & (distance < 1e-8)
-    kept = ~itself & (distance < RADIUS)
-    center, neighbour, distance = center[kept], neighbour[kept], distance[kept]
-    vector = coords[neighbour] + image[kept] @ matrix - coords[center]
-    return center, neighbour, distance, vector
-
-
-def _thickness(
-    sites: int, center: NDArray[np.int64], distance: FloatArray, vector: FloatArray
-) -> FloatArray:
+def _thickness(sites: int, pairs: Pairs) -> FloatArray:
     """Return how far neighbours are from the best plane and line through a site, in Å, (n, 2).
 
     An atom that leaves the plane of a sheet, or the line of a chain, by z changes the distances to
     its neighbours by z²/2r only, which no bin would show; it changes this by about z.
     """
-    weight = 1 / np.maximum(distance, 1e-3) ** 2  # the nearest count most
-    products = vector[:, :, None] * vector[:, None, :] * weight[:, None, None]
-    tensor = np.zeros((sites, 3, 3))
-    np.add.at(tensor, center, products)
-    total = np.bincount(center, weights=weight, minlength=sites)
-    tensor /= np.maximum(total, 1e-300)[:, None, None]
+    weight = 1 / np.maximum(pairs.distance, 1e-3) ** 2  # the nearest count most
+    total = np.bincount(pairs.center, weights=weight, minlength=sites)
+    tensor = np.empty((sites, 3, 3))
+    for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
+        products = weight * pairs.vector[:, i] * pairs.vector[:, j]
+        tensor[:, i, j] = np.bincount(pairs.center, weights=products, minlength=sites)
+        tensor[:, j, i] = tensor[:, i, j]
+    tensor /= np.where(total > 0, total, 1)[:, None, None]
     spread: FloatArray = np.sqrt(np.maximum(np.linalg.eigvalsh(tensor)[:, :2], 0))
     return spread
 

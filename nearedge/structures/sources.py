@@ -1,0 +1,211 @@
+"""Structures from files, folders and the Materials Project, in the order they were named."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pymatgen.core import Structure
+from pymatgen.io.cif import CifParser
+from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
+
+from nearedge.structures.checks import refusal
+from nearedge.structures.source import LoadedStructure, Refusal, SourceRef
+
+PATTERNS = ("poscar*", "contcar*", "*.poscar", "*.contcar", "*.vasp", "*.cif", "*.json")
+"""Names of the files that a folder is searched for, in lower case; also compressed ones."""
+
+_COMPRESSED = (".gz", ".bz2", ".xz")
+_POSCAR = ("*poscar*", "*contcar*", "*.vasp")
+_CIF = ("*.cif", "*.mcif")
+_MATERIALS_PROJECT_ID = re.compile(r"(mp|mvc)-\d+")
+
+
+class _Unreadable(Exception):
+    """A file that gives no structure; the message is the reason."""
+
+
+def load_structures(
+    items: Sequence[str | Path], *, absorber: str | None = None, mp_api_key: str | None = None
+) -> list[LoadedStructure | Refusal]:
+    """Load every structure that `items` name; what gives none is a refusal, never an exception.
+
+    Parameters
+    ----------
+    items
+        Files in any format that pymatgen reads, folders (searched with all below them for
+        `PATTERNS`, in alphabetical order), or Materials Project ids such as ``mp-390``. A path that
+        exists is a path, whatever it looks like.
+    absorber
+        Symbol of an element that each structure must have.
+    mp_api_key
+        Key of the Materials Project's API; without it ids are refused.
+
+    Returns
+    -------
+    list of LoadedStructure or Refusal
+        In the order given. Oxidation states and site properties are left out: only elements,
+        positions and lattice enter a calculation.
+    """
+    loaded: list[LoadedStructure | Refusal] = []
+    for item in items:
+        path = Path(item).expanduser()
+        if path.is_dir():
+            loaded.extend(_from_folder(path, absorber))
+        elif not path.exists() and _MATERIALS_PROJECT_ID.fullmatch(str(item)):
+            loaded.append(_from_materials_project(str(item), absorber, mp_api_key))
+        else:
+            loaded.append(_from_file(path, absorber))
+    return loaded
+
+
+def read_structure(path: Path) -> Structure:
+    """Read one file with pymatgen, keeping elements, positions and lattice only.
+
+    Raises
+    ------
+    _Unreadable
+        With the reason.
+    """
+    try:
+        if not path.is_file():
+            raise _Unreadable("there is no such file or folder.")
+        if path.stat().st_size == 0:
+            raise _Unreadable("the file is empty.")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            structure = _parse(path)
+    except _Unreadable:
+        raise
+    except OSError as error:
+        raise _Unreadable(f"it cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # pymatgen's parsers raise whatever they stumble over
+        raise _Unreadable(f"it is not a structure: {_first_line(error)}.") from error
+    for warning in caught:
+        if issubclass(warning.category, BadPoscarWarning) and "false names" in str(warning.message):
+            raise _Unreadable("it does not name its elements; add the line of symbols (VASP 5).")
+    return plain(structure)
+
+
+def plain(structure: Structure) -> Structure:
+    """Return `structure` without oxidation states, labels and site properties.
+
+    Sites occupied in part, or by something that is no element, are left as they are, to be refused
+    by name.
+    """
+    species = [
+        getattr(site.specie, "element", site.specie) if site.is_ordered else site.species
+        for site in structure
+    ]
+    return Structure(structure.lattice, species, structure.frac_coords)
+
+
+def _parse(path: Path) -> Structure:
+    name = path.name.lower()
+    for suffix in _COMPRESSED:
+        name = name.removesuffix(suffix)
+    if any(fnmatch(name, pattern) for pattern in _POSCAR):
+        return Poscar.from_file(str(path)).structure
+    if any(fnmatch(name, pattern) for pattern in _CIF):
+        return _parse_cif(path)
+    try:
+        structure = Structure.from_file(str(path))
+    except ValueError as error:
+        if "Unrecognized extension" not in str(error):
+            raise
+        raise _Unreadable(
+            "its name does not tell the format; end it in .cif, .vasp, .json or another of pymatgen."
+        ) from None
+    if not isinstance(structure, Structure):
+        raise _Unreadable("it does not hold a crystal structure.")
+    return structure
+
+
+def _parse_cif(path: Path) -> Structure:
+    structures = CifParser(str(path)).parse_structures(primitive=False)
+    if len(structures) != 1:
+        raise _Unreadable(f"it holds {len(structures)} structures; give each in a file of its own.")
+    return structures[0]
+
+
+def _from_file(path: Path, absorber: str | None) -> LoadedStructure | Refusal:
+    try:
+        structure = read_structure(path)
+    except _Unreadable as error:
+        return Refusal(str(path), str(error))
+    return _checked(structure, SourceRef(kind="file", label=str(path)), absorber)
+
+
+def _from_folder(folder: Path, absorber: str | None) -> Iterator[LoadedStructure | Refusal]:
+    found = False
+    unreadable: list[OSError] = []
+    for path in _candidates(folder, unreadable):
+        try:
+            structure = read_structure(path)
+        except _Unreadable as error:
+            # Any program writes JSON: one that is no structure was not meant for us.
+            if ".json" not in path.name.lower():
+                found = True
+                yield Refusal(str(path), str(error))
+            continue
+        found = True
+        yield _checked(structure, SourceRef(kind="file", label=str(path)), absorber)
+    for error in unreadable:
+        found = True
+        yield Refusal(str(error.filename), f"the folder cannot be read: {error.strerror}.")
+    if not found:
+        yield Refusal(
+            str(folder), f"the folder holds no structure; looked for {', '.join(PATTERNS)}."
+        )
+
+
+def _candidates(folder: Path, unreadable: list[OSError]) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            lower = name.lower()
+            for suffix in _COMPRESSED:
+                lower = lower.removesuffix(suffix)
+            if any(fnmatch(lower, pattern) for pattern in PATTERNS):
+                yield Path(root, name)
+
+
+def _from_materials_project(
+    material_id: str, absorber: str | None, key: str | None
+) -> LoadedStructure | Refusal:
+    if not key:
+        return Refusal(
+            material_id,
+            "an id of the Materials Project needs a key of its API: set NEAREDGE_MP_API_KEY, or "
+            "give a structure file instead.",
+        )
+    # Imported here: it takes a second, and few ask for it.
+    from pymatgen.ext.matproj import MPRester
+
+    try:
+        structure = MPRester(key).get_structure_by_material_id(material_id)
+    except Exception as error:  # network, key, id: all of the client's own making
+        reason = _first_line(error).replace(key, "<key>")
+        return Refusal(material_id, f"the Materials Project gave no structure: {reason}.")
+    source = SourceRef(
+        kind="materials_project",
+        label=material_id,
+        citation="Materials Project, doi:10.1063/1.4812323",
+    )
+    return _checked(plain(structure), source, absorber)
+
+
+def _checked(
+    structure: Structure, source: SourceRef, absorber: str | None
+) -> LoadedStructure | Refusal:
+    reason = refusal(structure, absorber)
+    return LoadedStructure(structure, source) if reason is None else Refusal(source.label, reason)
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [""])[0].strip().rstrip(".")
+    return text[:200] or type(error).__name__
