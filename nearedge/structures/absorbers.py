@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import spglib
-from pymatgen.core import Element, Structure
+from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
 
 from nearedge.errors import StructureError
 from nearedge.structures.identity import atomic_numbers
@@ -64,11 +66,13 @@ def unique_absorbers(structure: Structure, element: str, symprec: float = 0.01) 
     return sorted(absorbers, key=lambda absorber: absorber.index)
 
 
-def _orbits(
-    structure: Structure, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], symprec: float
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _orbits(structure: Structure, numbers: NDArray[np.int64], symprec: float) -> NDArray[np.int64]:
     """Return the number of the orbit that each site belongs to."""
-    cell = (structure.lattice.matrix, structure.frac_coords, numbers)
+    cell = (
+        structure.lattice.matrix.tolist(),
+        structure.frac_coords.tolist(),
+        [int(number) for number in numbers],
+    )
     try:
         dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except spglib.SpglibError:  # newer releases raise where older ones return None

@@ -12,7 +12,8 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element, Structure
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
 
 from nearedge.errors import StructureError
 from nearedge.spectra.spectrum import FloatArray
@@ -30,8 +31,8 @@ DISTANCE_BIN = 0.02
 """Å. Distances are compared in bins of this width."""
 
 GOLDEN = (5**0.5 - 1) / 2
-"""Where the first bin ends. Irrational, so that no edge is a short decimal: a published distance that
-sat on one would be binned by the last bit of a sum."""
+"""Where the first bin ends. Irrational, so that no edge is a short decimal: a published distance
+that sat on one would be binned by the last bit of a sum."""
 
 RADIUS = (301 - GOLDEN) * DISTANCE_BIN
 """Å. Neighbours are counted up to here, 6.008 Å: the edge of a bin, irrational like all of them."""

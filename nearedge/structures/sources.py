@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pymatgen.core import Structure
+from pymatgen.core.structure import Structure
+from pymatgen.ext.matproj import MPRester
 from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
@@ -118,7 +119,7 @@ def _parse(path: Path) -> Structure:
         if "Unrecognized extension" not in str(error):
             raise
         raise _Unreadable(
-            "its name does not tell the format; end it in .cif, .vasp, .json or another of pymatgen."
+            "its name does not tell the format; end it in .cif, .vasp, .json or the like."
         ) from None
     if not isinstance(structure, Structure):
         raise _Unreadable("it does not hold a crystal structure.")
@@ -154,9 +155,9 @@ def _from_folder(folder: Path, absorber: str | None) -> Iterator[LoadedStructure
             continue
         found = True
         yield _checked(structure, SourceRef(kind="file", label=str(path)), absorber)
-    for error in unreadable:
+    for problem in unreadable:
         found = True
-        yield Refusal(str(error.filename), f"the folder cannot be read: {error.strerror}.")
+        yield Refusal(str(problem.filename), f"the folder cannot be read: {problem.strerror}.")
     if not found:
         yield Refusal(
             str(folder), f"the folder holds no structure; looked for {', '.join(PATTERNS)}."
@@ -183,9 +184,6 @@ def _from_materials_project(
             "an id of the Materials Project needs a key of its API: set NEAREDGE_MP_API_KEY, or "
             "give a structure file instead.",
         )
-    # Imported here: it takes a second, and few ask for it.
-    from pymatgen.ext.matproj import MPRester
-
     try:
         structure = MPRester(key).get_structure_by_material_id(material_id)
     except Exception as error:  # network, key, id: all of the client's own making
