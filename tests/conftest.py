@@ -19,13 +19,26 @@ def skip_or_fail(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def need() -> Callable[[object, str], None]:
+    """Return a check that goes on where something is at hand, and else skips or fails."""
+
+    def check(at_hand: object, otherwise: str) -> None:
+        if not at_hand:
+            skip_or_fail(otherwise)
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
     """Return the path of a file of reference data, which is not the project's own."""
 
     def find(relative: str) -> Path:
         path = CHECKOUT.parent / "shared" / relative
         if not path.exists():
-            skip_or_fail(f"reference data {relative} is not in the folder `shared` beside the checkout")
+            skip_or_fail(
+                f"reference data {relative} is not in the folder `shared` beside the checkout"
+            )
         return path
 
     return find

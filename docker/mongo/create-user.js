@@ -1,0 +1,15 @@
+// Runs once, while the database's volume is still empty: a user that may read and write NearEdge's
+// two databases and nothing else. Passwords come from the environment; there is no default.
+const name = process.env.NEAREDGE_DATABASE;
+const password = process.env.NEAREDGE_MONGO_PASSWORD;
+if (!name || !password) {
+  throw new Error("NEAREDGE_DATABASE and NEAREDGE_MONGO_PASSWORD must be set");
+}
+db.getSiblingDB(name).createUser({
+  user: "nearedge",
+  pwd: password,
+  roles: [
+    { role: "readWrite", db: name },
+    { role: "readWrite", db: `${name}_launchpad` },
+  ],
+});
