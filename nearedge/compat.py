@@ -10,9 +10,14 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nearedge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
 
 
 @cache
@@ -51,3 +56,60 @@ def lightshow_feff_parameters() -> Any:
 
 def _is_lightshow(name: str) -> bool:
     return name == "lightshow" or name.startswith("lightshow.")
+
+
+def sum_messages_at_destination(layers: Iterable[Any]) -> None:
+    """Give M3GNet blocks of matgl 4.1.2 the message sums that the published weights were made with.
+
+    matgl 4.1.2 adds each edge's message to the atom that the edge starts from; the weights of
+    M3GNet-MP-2021.2.8 were trained when it was added to the atom that the edge ends at. Both agree
+    for elements, where an edge and its reverse are alike, and differ for every compound. Only the
+    blocks passed in are changed: other models of matgl in this process keep matgl's own sums.
+
+    Parameters
+    ----------
+    layers
+        The `graph_layers` of a loaded ``matgl.models.M3GNet``, changed in place.
+    """
+    convolution = _destination_convolution()
+    for block in layers:
+        old = block.conv
+        block.conv = convolution(
+            old.include_state,
+            old.edge_update_func,
+            old.edge_weight_func,
+            old.node_update_func,
+            old.node_weight_func,
+            old.state_update_func,
+        )
+
+
+@cache
+def _destination_convolution() -> Any:
+    # Imported here because torch and matgl take seconds, which a FEFF worker that imports this
+    # module for lightshow must not pay.
+    import torch  # noqa: PLC0415
+    from matgl.layers._graph_convolution import M3GNetGraphConv  # noqa: PLC0415
+
+    class DestinationSumConvolution(M3GNetGraphConv):  # type: ignore[misc, unused-ignore]
+        """A convolution whose messages go to the atom that the edge ends at."""
+
+        def node_update_(  # noqa: PLR0917 (matgl's signature)
+            self,
+            edge_index: Tensor,
+            edge_feat: Tensor,
+            node_feat: Tensor,
+            rbf: Tensor,
+            u_per_edge: Tensor | None,
+            num_nodes: int,
+        ) -> Tensor:
+            start, end = edge_index
+            seen = [node_feat[start], node_feat[end], edge_feat]
+            if u_per_edge is not None:
+                seen.append(u_per_edge)
+            messages: Tensor = self.node_update_func(
+                torch.cat(seen, dim=1)
+            ) * self.node_weight_func(rbf)
+            return messages.new_zeros(num_nodes, messages.shape[1]).index_add(0, end, messages)
+
+    return DestinationSumConvolution

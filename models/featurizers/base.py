@@ -1,0 +1,37 @@
+"""The interface of every featurizer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pymatgen.core import Structure
+
+from nearedge.schemas.model import FeaturizerRef
+from nearedge.spectra.spectrum import FloatArray
+
+
+class Featurizer(Protocol):
+    """Turns a structure into numbers for each of its sites."""
+
+    @property
+    def ref(self) -> FeaturizerRef:
+        """Name, weights and options: what a stored feature or model is tied to."""
+
+    def features(self, structure: Structure) -> FloatArray:
+        """Compute the features of all sites, in the order of the structure.
+
+        Parameters
+        ----------
+        structure
+            An ordered periodic structure; lengths in Å.
+
+        Returns
+        -------
+        FloatArray
+            Shape ``(n_sites, ref.size)``, without units.
+
+        Raises
+        ------
+        ModelError
+            If the network does not know one of the elements, or gives numbers that are not finite.
+        """

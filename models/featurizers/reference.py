@@ -1,0 +1,75 @@
+"""Reference energies: what the published M3GNet weights must compute, checked at every load.
+
+Energies are those of the weights that OmniXAS used (arXiv:2409.19552), in eV per atom, for cells
+near the relaxed ones of the Materials Project (PBE). With messages summed at the wrong end of the
+edges, the three compounds come out at -2.772, -4.989 and -3.616.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pymatgen.core import Lattice, Structure
+
+from nearedge.errors import WeightsError
+
+TOLERANCE = 3e-3
+"""eV per atom: above what rounding of the references and of float32 gives, far below any defect."""
+
+
+@dataclass(frozen=True)
+class ReferenceEnergy:
+    """A crystal and the energy per atom in eV that the published weights give it."""
+
+    name: str
+    spacegroup: str
+    lattice: Lattice
+    species: tuple[str, ...]
+    positions: tuple[tuple[float, float, float], ...]
+    energy: float
+
+    def structure(self) -> Structure:
+        """Return the conventional cell."""
+        return Structure.from_spacegroup(
+            self.spacegroup, self.lattice, list(self.species), [list(p) for p in self.positions]
+        )
+
+
+M3GNET_MP_2021_2_8 = (
+    ReferenceEnergy(
+        "NaCl", "Fm-3m", Lattice.cubic(5.692), ("Na", "Cl"), ((0, 0, 0), (0.5, 0.5, 0.5)), -3.388
+    ),
+    ReferenceEnergy(
+        "rutile TiO2",
+        "P4_2/mnm",
+        Lattice.tetragonal(4.653, 2.969),
+        ("Ti", "O"),
+        ((0, 0, 0), (0.305, 0.305, 0)),
+        -9.019,
+    ),
+    ReferenceEnergy(
+        "MgO", "Fm-3m", Lattice.cubic(4.256), ("Mg", "O"), ((0, 0, 0), (0.5, 0.5, 0.5)), -6.082
+    ),
+    ReferenceEnergy("Cu", "Fm-3m", Lattice.cubic(3.621), ("Cu",), ((0, 0, 0),), -4.083),
+)
+
+
+def check_energies(energy_per_atom: Callable[[Structure], float], origin: str) -> None:
+    """Refuse weights, or a library, that do not reproduce the published energies.
+
+    Raises
+    ------
+    WeightsError
+        Naming the first compound that comes out wrong. NaN is wrong.
+    """
+    for reference in M3GNET_MP_2021_2_8:
+        found = energy_per_atom(reference.structure())
+        if not abs(found - reference.energy) <= TOLERANCE:
+            raise WeightsError(
+                f"The M3GNet weights in {origin} give {reference.name} {found:.3f} eV/atom where "
+                f"the published model gives {reference.energy:.3f}: they are damaged, another "
+                "model's, or the installed matgl computes something else. Use the weights of "
+                "M3GNet-MP-2021.2.8-PES that OmniXAS published and the pinned matgl, or choose "
+                "`--featurizer chgnet`."
+            )
