@@ -1,0 +1,284 @@
+"""Run FEFF: one process group a calculation, with the right allocator, and mistrust of success."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nearedge.codes.base import CodeResult, InputSet, Progress
+from nearedge.codes.feff.deck import Deck
+from nearedge.codes.feff.failures import check_deck, failure_of
+from nearedge.codes.feff.inputs import DECK, safer_mixing
+from nearedge.codes.feff.parse import parse_xmu, scf_converged
+from nearedge.errors import CodeError, ResourceError
+
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "68719476736",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+"""FEFF allocates and frees large arrays in its inner loops. By default glibc gives each back to the
+kernel and half of the time goes into page faults; with these it keeps them. Output is unchanged."""
+
+RUN_LOG = "feff.log"
+RETRY_FOLDER = "retry"
+MIN_FREE_BYTES = 32 * 1024**2
+"""A run leaves about 7 MB; less than this at a failure means that the disk is the suspect."""
+_WORKER = Path(__file__).with_name("worker.py")
+_TAIL = 2000
+_GRACE_SECONDS = 30.0
+
+
+@dataclass
+class _Outcome:
+    """What a worker reported, and what it cost."""
+
+    done: bool = False
+    failed: str | None = None
+    message: str = ""
+    stage: str = "start"
+    timed_out: bool = False
+    return_code: int = 0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    unread: bytes = field(default=b"", repr=False)
+
+
+def run_feff(
+    inputs: InputSet, run_dir: Path, *, stage_timeout: float, progress: Progress | None = None
+) -> CodeResult:
+    """Run FEFF on `inputs` in `run_dir`, which must be empty or absent.
+
+    Potentials that do not converge are tried once more, with safer mixing, in a folder of their
+    own.
+
+    Raises
+    ------
+    CodeError
+        A named failure of the calculation; see `nearedge.codes.feff.failures`.
+    ResourceError
+        The machine is at fault: disk full, no memory, killed from outside, or `run_dir` in use.
+    """
+    deck = check_deck(inputs.files[DECK])
+    _claim(run_dir)
+    try:
+        return _attempt(deck, inputs.files, run_dir, stage_timeout, progress)
+    except CodeError as error:
+        if error.name != "scf_not_converged":
+            raise
+        first = error
+    files = {**inputs.files, DECK: safer_mixing(inputs.files[DECK])}
+    retry = run_dir / RETRY_FOLDER
+    try:
+        result = _attempt(deck, files, retry, stage_timeout, progress)
+    except CodeError as error:
+        if error.name != "scf_not_converged":
+            raise
+        raise CodeError(
+            "scf_not_converged",
+            f"FEFF's potentials did not converge, nor with safer mixing ({error.message})",
+            error.log_tail,
+        ) from first
+    return replace(
+        result,
+        attempts=2,
+        warnings=[*result.warnings, "The SCF converged only at the second attempt, mixing slower."],
+    )
+
+
+def _claim(run_dir: Path) -> None:
+    with _disk_errors():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if any(run_dir.iterdir()):
+            raise ResourceError(
+                f"The run folder {run_dir} is not empty: give each run a folder of its own."
+            )
+
+
+def _attempt(
+    deck: Deck,
+    files: Mapping[str, str],
+    folder: Path,
+    stage_timeout: float,
+    progress: Progress | None,
+) -> CodeResult:
+    with _disk_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    outcome = execute(folder, stage_timeout=stage_timeout, progress=progress)
+    if not outcome.done:
+        raise _why(outcome, folder, stage_timeout)
+    result = _checked_result(deck, folder)
+    return replace(result, wall_seconds=outcome.wall_seconds, cpu_seconds=outcome.cpu_seconds)
+
+
+def execute(folder: Path, *, stage_timeout: float, progress: Progress | None = None) -> _Outcome:
+    """Run the worker on the deck in `folder` and see that nothing of it is left afterwards."""
+    outcome = _Outcome()
+    started = time.monotonic()
+    with _disk_errors():
+        reading, writing = os.pipe()
+        try:
+            with (folder / RUN_LOG).open("wb") as log:
+                process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-P",
+                        str(_WORKER),
+                        str(folder),
+                        str(stage_timeout),
+                        str(writing),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=folder,
+                    env=_environment(),
+                    pass_fds=(writing,),
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+    try:
+        _follow(reading, outcome, stage_timeout, progress)
+    finally:
+        os.close(reading)
+        _end(process, outcome)
+        outcome.wall_seconds = time.monotonic() - started
+    return outcome
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of FEFF; NearEdge's own settings may hold secrets and stay out."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("NEAREDGE_")}
+    return {**inherited, **ALLOCATOR}
+
+
+def _follow(
+    reading: int, outcome: _Outcome, stage_timeout: float, progress: Progress | None
+) -> None:
+    """Read the worker's reports until it is done, gone, or silent for too long."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(reading, selectors.EVENT_READ)
+        while not (outcome.done or outcome.failed):
+            if not selector.select(stage_timeout + _GRACE_SECONDS):
+                outcome.timed_out = True
+                return
+            data = os.read(reading, 65536)
+            if not data:
+                return
+            for report in _lines(outcome, data):
+                if stage := report.get("stage"):
+                    outcome.stage = stage
+                    if progress is not None:
+                        progress(stage)
+                outcome.done = "done" in report
+                outcome.failed = report.get("failed")
+                outcome.message = report.get("message", "")
+
+
+def _lines(outcome: _Outcome, data: bytes) -> Iterator[dict[str, str]]:
+    *lines, outcome.unread = (outcome.unread + data).split(b"\n")
+    for line in lines:
+        yield json.loads(line)
+
+
+def _end(process: subprocess.Popen[bytes], outcome: _Outcome) -> None:
+    """End the worker's group and collect what it cost.
+
+    The group is ended before the worker is waited for: until then its number cannot be another's.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        process.stdin.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = outcome.return_code = os.waitstatus_to_exitcode(status)
+    outcome.cpu_seconds = usage.ru_utime + usage.ru_stime
+
+
+def _why(outcome: _Outcome, folder: Path, stage_timeout: float) -> Exception:
+    """Name the reason of a run that gave nothing."""
+    logs = log_tail(folder)
+    if outcome.timed_out:
+        return CodeError(
+            "stage_timeout",
+            f"FEFF's stage {outcome.stage} took more than {stage_timeout:g} s.",
+            logs,
+        )
+    if outcome.failed == "input":
+        return CodeError("bad_input", f"FEFF refuses the deck: {outcome.message}.", logs)
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        return ResourceError(
+            f"The disk of {folder} is full; FEFF stopped in stage {outcome.stage}. Free some."
+        )
+    if outcome.failed is None:
+        return ResourceError(
+            f"FEFF's process ended in stage {outcome.stage} (exit code {outcome.return_code}): it "
+            "was killed, or memory ran out. Run it again."
+        )
+    return failure_of(outcome.message, logs, outcome.stage)
+
+
+def log_tail(folder: Path) -> str:
+    """Return the ends of FEFF's logs, those written last at the end."""
+    logs = sorted(
+        (path for path in (*folder.glob("log*.dat"), folder / RUN_LOG) if path.is_file()),
+        key=lambda path: path.stat().st_mtime,
+    )
+    parts = []
+    for path in logs:
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        if text:
+            parts.append(f"[{path.name}]\n{text[-_TAIL:]}")
+    return "\n".join(parts)[-3 * _TAIL :]
+
+
+def _checked_result(deck: Deck, folder: Path) -> CodeResult:
+    """Read the output and make sure that it is converged, and of what was asked."""
+    logs = log_tail(folder)
+    if "SCF" in deck.cards and not scf_converged(
+        _read(folder / "log1.dat"), _read(folder / "convergence.scf")
+    ):
+        raise CodeError("scf_not_converged", "FEFF's self-consistent field did not converge.", logs)
+    text = _read(folder / "xmu.dat")
+    if not text and shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        raise ResourceError(f"The disk of {folder} is full; FEFF wrote no xmu.dat. Free some.")
+    try:
+        xmu = parse_xmu(text)
+        xmu.check_against(deck)
+        return xmu.result()
+    except CodeError as error:
+        raise CodeError(error.name, error.message, logs) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"The run folder cannot be written: {error.strerror} ({error.filename})."
+        ) from error
