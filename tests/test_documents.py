@@ -1,0 +1,161 @@
+"""README and docs say what is so: commands, settings, fields and links are checked against the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+import nearedge
+from nearedge.cli.app import app
+from nearedge.schemas import CalculationDoc, DatasetDoc, ModelCard, SpectrumDoc, StructureDoc
+from nearedge.schemas.document import Document
+from nearedge.settings import Settings
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("examples/*.md")]
+)
+README = CHECKOUT / "README.md"
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield language and text of each fenced block."""
+    yield from re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yield every shell command of a page, continued lines joined, as words."""
+    for language, text in blocks(page):
+        if language in {"sh", "bash", "console"}:
+            for line in text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words:
+                    yield words
+
+
+def verbs() -> dict[str, click.Command]:
+    group = typer.main.get_command(app)
+    return dict(group.commands)  # type: ignore[attr-defined]
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {name for p in command.params for name in [*p.opts, *p.secondary_opts]} | {"--help"}
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first = next(text for language, text in blocks(README) if language == "sh")
+    assert [line.split("#")[0].split() for line in first.splitlines()] == [
+        ["make", "demo"],
+        ["make", "test"],
+    ]
+    before = README.read_text().split("```")[0]
+    assert len(before.split()) < 60, "the commands come first"
+
+
+def test_every_nearedge_command_that_is_shown_exists_with_its_options() -> None:
+    known = verbs()
+    shown = 0
+    for page in PAGES:
+        for words in commands(page):
+            if words[0] != "nearedge" or words[1:] == ["--version"]:
+                continue
+            verb, given = words[1], [w.split("=")[0] for w in words[2:] if re.match(r"--?[a-z]", w)]
+            assert verb in known, f"{page.name} shows nearedge {verb}"
+            unknown = set(given) - options_of(known[verb])
+            assert not unknown, f"{page.name}: nearedge {verb} has no {unknown}"
+            shown += 1
+    assert shown >= 10
+
+
+def test_the_page_of_the_command_line_has_every_verb_and_every_option() -> None:
+    text = (CHECKOUT / "docs" / "cli.md").read_text()
+    sections = dict(re.findall(r"^## `nearedge (\w+)`\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert set(sections) == set(verbs())
+    for name, command in verbs().items():
+        long = {option for option in options_of(command) if option.startswith("--")} - {"--help"}
+        missing = {option for option in long if f"`{option}" not in sections[name]}
+        assert not missing, f"docs/cli.md, {name}: {missing}"
+        named = set(re.findall(r"`(--[a-z-]+)", sections[name]))
+        assert named <= options_of(command), f"docs/cli.md, {name}: {named - options_of(command)}"
+
+
+def test_every_make_target_that_is_shown_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    shown = {words[1] for page in PAGES for words in commands(page) if words[0] == "make"}
+    assert shown <= targets
+    assert {"demo", "test"} <= shown
+
+
+def test_every_setting_is_explained_with_its_default() -> None:
+    rows = dict(
+        re.findall(
+            r"^\| `(\w+)` \| `NEAREDGE_\w+` \| (.*?) \|",
+            (CHECKOUT / "docs" / "architecture.md").read_text(),
+            re.MULTILINE,
+        )
+    )
+    defaults = {
+        name: "" if field.default is None else f"`{field.default}`"
+        for name, field in Settings.model_fields.items()
+    }
+    assert {name: default.strip() for name, default in rows.items()} == defaults
+
+
+@pytest.mark.parametrize(
+    "document", [StructureDoc, CalculationDoc, SpectrumDoc, DatasetDoc, ModelCard]
+)
+def test_every_field_of_every_document_is_explained(document: type[Document]) -> None:
+    text = (CHECKOUT / "docs" / "data.md").read_text()
+    section = text.split(f"## {document.collection}\n")[1].split("\n## ")[0]
+    shared = {"schema_version", "created_at"}
+    table = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert table == set(document.model_fields) - shared
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_path_of_the_repository_that_is_named_exists() -> None:
+    rooms = "nearedge|makers|workflows|models|tests|docs|examples|docker|benchmarks"
+    for page in PAGES:
+        for name in re.findall(rf"`((?:{rooms})/[\w./-]+)`", page.read_text()):
+            assert (CHECKOUT / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_security_page_says_who_runs_code_on_the_workers() -> None:
+    said = " ".join((CHECKOUT / "SECURITY.md").read_text().split())
+    assert "Whoever can write the launchpad database runs code on the workers" in said
+
+
+def test_the_changelog_has_this_version() -> None:
+    version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
+    assert version == nearedge.__version__
+    assert f"\n## {version}" in (CHECKOUT / "CHANGELOG.md").read_text()
+
+
+def test_nothing_is_left_for_later() -> None:
+    for page in PAGES:
+        assert not re.search(r"\b(TODO|FIXME|TBD|XXX|coming soon)\b", page.read_text()), page.name
+
+
+def test_the_shell_scripts_are_well_formed() -> None:
+    for script in (CHECKOUT / ".ci" / "run", CHECKOUT / "docker" / "proxy" / "start.sh"):
+        shell = script.read_text().splitlines()[0].split("/")[-1].split()[-1]
+        checked = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        assert script.stat().st_mode & 0o111
