@@ -23,7 +23,7 @@ DEPENDENCIES := $(VENV)/dependencies.stamp
 LINKED := $(VENV)/linked-$(TREE).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench pins clean distclean FORCE
+.PHONY: help install demo test test-slow lint format bench docs pins clean distclean FORCE
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -51,6 +51,10 @@ format: $(LINKED) ## sort imports and format
 
 bench: $(LINKED) ## the benchmarks, with their figures
 	$(BIN)/python -m pytest benchmarks $(PYTEST_ARGS)
+
+docs: $(LINKED) ## write docs/cli.md from the commands themselves
+	NO_COLOR=1 $(BIN)/python -m typer nearedge.cli.app utils docs --name nearedge \
+		--title 'The command line' --output docs/cli.md
 
 # Local version suffixes such as +cpu name a build, not a version.
 pins: $(LINKED) ## write constraints.txt from what .venv holds

@@ -17,7 +17,7 @@ from fireworks.flask_site.gunicorn import StandaloneApplication  # isort: skip
 ADDRESS = "127.0.0.1:5000"
 
 
-def _open_launchpad(*_server_and_worker: object) -> None:
+def _open_launchpad(_server: object, _worker: object) -> None:
     # In each process after the fork: a MongoDB client does not survive one.
     app.lp = launchpad(get_settings())
 

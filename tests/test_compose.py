@@ -13,12 +13,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from nearedge.launch.pool import worker_environment
+from nearedge.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 COMPOSE = CHECKOUT / "docker-compose.yml"
@@ -167,12 +171,12 @@ def get(port: int, path: str, password: str | None, method: str = "GET") -> tupl
         connection.close()
 
 
-@pytest.fixture
-def proxy(need_nginx: None, fake_page: str, tmp_path: Path) -> Iterator[int]:
-    port = free_port()
-    process = start_proxy(tmp_path, port, fake_page, PASSWORD)
+@contextmanager
+def serving(process: subprocess.Popen[bytes], port: int) -> Iterator[int]:
+    """Wait until `process` answers on `port`; end it at the end."""
     try:
-        for _ in range(200):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
@@ -181,7 +185,14 @@ def proxy(need_nginx: None, fake_page: str, tmp_path: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def proxy(need_nginx: None, fake_page: str, tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    with serving(start_proxy(tmp_path, port, fake_page, PASSWORD), port):
+        yield port
 
 
 @pytest.mark.integration
@@ -194,6 +205,26 @@ def test_the_proxy_asks_for_the_password_on_every_path(proxy: int, tmp_path: Pat
     written = (tmp_path / "users").read_text()
     assert PASSWORD not in written
     assert (tmp_path / "users").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.integration
+def test_the_fireworks_page_is_seen_through_the_proxy_alone(
+    need_nginx: None, embedded_settings: Settings, tmp_path: Path
+) -> None:
+    page, port = free_port(), free_port()
+    address = f"127.0.0.1:{page}"
+    gunicorn = subprocess.Popen(
+        [sys.executable, str(CHECKOUT / "docker" / "page.py"), address],
+        env=worker_environment(embedded_settings),
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    proxy = start_proxy(tmp_path, port, address, PASSWORD)
+    with serving(gunicorn, page), serving(proxy, port):
+        assert get(port, "/", None)[0] == 401
+        status, html = get(port, "/", PASSWORD)
+        assert (status, "FireWorks" in html) == (200, True)
+        assert get(port, "/wf/", PASSWORD)[0] == 200
 
 
 @pytest.mark.integration
