@@ -149,15 +149,17 @@ def _window(spectrum: Spectrum, width: float) -> _Window:
 def _shared(moving: _Window, fixed: _Window, shifts: FloatArray) -> FloatArray:
     """Return the length in eV of the range that both have at each shift."""
     low = np.maximum(fixed.energy[0], moving.energy[0] + shifts)
-    high: FloatArray = np.minimum(fixed.energy[-1], moving.energy[-1] + shifts)
-    return high - low
+    high = np.minimum(fixed.energy[-1], moving.energy[-1] + shifts)
+    shared: FloatArray = high - low
+    return shared
 
 
 def _curves(moving: _Window, fixed: _Window, shifts: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return both curves on the shared range at each shift, shape ``(n_shifts, POINTS)``."""
     low = np.maximum(fixed.energy[0], moving.energy[0] + shifts)
     grid = low[:, None] + _shared(moving, fixed, shifts)[:, None] * np.linspace(0, 1, POINTS)
-    return np.asarray(moving.curve(grid - shifts[:, None])), np.asarray(fixed.curve(grid))
+    first = np.asarray(moving.curve(grid - shifts[:, None]), dtype=np.float64)
+    return first, np.asarray(fixed.curve(grid), dtype=np.float64)
 
 
 def _cosines(moving: _Window, fixed: _Window, shifts: FloatArray) -> FloatArray:

@@ -113,7 +113,7 @@ def to_grid(spectrum: Spectrum, grid: Grid, *, own_points_only: bool = False) ->
     if shared < 0.5 * (grid.stop - grid.start):
         raise SpectrumError(
             f"The spectrum runs from {spectrum.energy[0]:.2f} to {spectrum.energy[-1]:.2f} eV and "
-            f"covers less than half of the grid from {grid.start:.2f} to {grid.stop:.2f} eV: choose "
-            "another grid."
+            f"covers less than half of the grid from {grid.start:.2f} to {grid.stop:.2f} eV: "
+            "choose another grid."
         )
     return np.interp(grid.energies, energy, absorption)
