@@ -90,3 +90,7 @@ class WeightsError(ModelError):
 
 class LaunchError(NearEdgeError):
     """A workflow cannot be submitted, or a worker must not start."""
+
+
+class OutputError(NearEdgeError):
+    """A file that the user asked for cannot be written."""

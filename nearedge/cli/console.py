@@ -1,0 +1,94 @@
+"""What the command prints: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+_WIDE = 400
+"""Columns of a table in a pipe, where rich would cut at 80."""
+
+
+def output() -> Console:
+    """Return the console of standard output as it is now."""
+    wide = None if sys.stdout.isatty() else _WIDE
+    return Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=wide is not None)
+
+
+def messages() -> Console:
+    """Return the console of standard error as it is now."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Tell the user something that is not data; brackets in `text` are only brackets."""
+    messages().print(Text(text, style=style))
+
+
+def show(text: str, *, style: str = "") -> None:
+    """Print a line of data."""
+    output().print(Text(text, style=style))
+
+
+def show_json(data: object) -> None:
+    """Print `data` as JSON and nothing else."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def show_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", numbers: str = ""
+) -> None:
+    """Print a table.
+
+    Parameters
+    ----------
+    columns, rows
+        Headings and cells, plain text.
+    title
+        A line above it.
+    numbers
+        The headings of the columns that are set flush right, separated by commas.
+    """
+    right = set(numbers.split(","))
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    if title:
+        table.title = Text(title, style="bold")
+    for column in columns:
+        table.add_column(
+            Text(column),
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=not sys.stdout.isatty(),
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    output().print(table)
+
+
+@contextlib.contextmanager
+def only_data_on_stdout() -> Iterator[None]:
+    """Send what libraries print to standard error, so that standard output stays parseable."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal and nothing in a pipe; call what is yielded with steps done."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
+    silent = not sys.stderr.isatty()
+    with Progress(*columns, console=messages(), transient=True, disable=silent) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps: bar.update(task, advance=steps)

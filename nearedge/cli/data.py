@@ -1,0 +1,190 @@
+"""`query`, `plot`, `export`: find what is in the database and take it out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nearedge.cli import options as opt
+from nearedge.cli.console import progress, say, show, show_json, show_table
+
+_TABLE_ROWS = 50
+
+
+def query(
+    absorber: opt.AbsorberFilter = None,
+    edge: opt.EdgeFilter = None,
+    code: opt.CodeFilter = None,
+    protocol: opt.ProtocolFilter = None,
+    formula: opt.FormulaFilter = None,
+    elements: opt.ElementsFilter = None,
+    chemsys: opt.ChemsysFilter = None,
+    project: opt.ProjectFilter = None,
+    structure_id: opt.StructureIdFilter = None,
+    state: opt.StateFilter = None,
+    kind: opt.KindFilter = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many; a table shows 50 unless told.")
+    ] = None,
+    skip: opt.Skip = 0,
+    calculations: Annotated[
+        bool, typer.Option("--calculations", help="List calculations, failed ones too.")
+    ] = False,
+    as_json: opt.Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
+) -> None:
+    """List spectra, or with --calculations what was run; arrays come with `export`."""
+    from nearedge.cli.listing import calculation_rows, csv_text, spectrum_rows, table_of
+    from nearedge.cli.selection import Filters
+    from nearedge.store.spectra_store import SpectraStore
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose --json or --csv, not both.")
+    if calculations and kind is not None:
+        raise typer.BadParameter("--kind is for spectra: a calculation is always of one site.")
+    filters = Filters(
+        absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
+    )
+    store = SpectraStore.from_settings()
+    if limit is None and not (as_json or as_csv):
+        limit = _TABLE_ROWS
+    if calculations:
+        wanted = filters.calculations()
+        rows = calculation_rows(store, wanted, limit=limit, skip=skip)
+        total = store.count(wanted)
+    else:
+        asked = filters.spectra(kind)
+        rows = spectrum_rows(store, asked, limit=limit, skip=skip)
+        total = store.count(asked)
+    if as_json:
+        show_json(rows)
+    elif as_csv:
+        sys.stdout.write(csv_text(rows, calculations=calculations))
+    else:
+        what = "calculations" if calculations else "spectra"
+        if rows:
+            columns, cells = table_of(rows, calculations=calculations)
+            show_table(columns, cells, numbers="Site,CPU s")
+        more = "" if len(rows) + skip >= total else "; --limit and --skip show others"
+        show(f"{len(rows)} of {total} {what}{more}.")
+
+
+def plot(
+    ids: opt.SpectrumIds = None,
+    absorber: opt.AbsorberFilter = None,
+    edge: opt.EdgeFilter = None,
+    code: opt.CodeFilter = None,
+    protocol: opt.ProtocolFilter = None,
+    formula: opt.FormulaFilter = None,
+    elements: opt.ElementsFilter = None,
+    chemsys: opt.ChemsysFilter = None,
+    project: opt.ProjectFilter = None,
+    structure_id: opt.StructureIdFilter = None,
+    state: opt.StateFilter = None,
+    kind: opt.KindFilter = None,
+    limit: opt.Limit = 60,
+    output: opt.OutputFile = Path("spectra.html"),
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Count energies from each spectrum's own edge.")
+    ] = False,
+    align: Annotated[
+        bool, typer.Option("--align", help="Shift an overlay onto its first; print the shifts.")
+    ] = False,
+    residuals: Annotated[
+        bool, typer.Option("--residuals", help="Draw differences from an overlay's first below it.")
+    ] = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Draw spectra: sites under their average, or several structures and codes over each other."""
+    suffix = output.suffix.lower()
+    if suffix not in (".html", ".png"):
+        raise typer.BadParameter(f"{output} must end in .html or .png.", param_hint="--output")
+    from nearedge.cli.files import written_whole
+    from nearedge.cli.selection import Filters, structure_names
+    from nearedge.errors import SpectrumError
+    from nearedge.plots.spectra import figures
+    from nearedge.store.spectra_store import SpectraStore
+
+    filters = Filters(
+        absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
+    )
+    store = SpectraStore.from_settings()
+    wanted = filters.spectra(kind, ids)
+    found = store.count(wanted)
+    if found == 0:
+        raise SpectrumError("No spectrum in the database fits; `nearedge query` lists what is there.")
+    documents = list(store.spectra(wanted, limit=limit))
+    drawn = figures(
+        documents,
+        names=structure_names(store, documents),
+        relative=relative,
+        aligned=align,
+        residuals=residuals,
+    )
+    with written_whole(output) as draft:
+        if suffix == ".html":
+            from nearedge.plots.html import figures_page
+
+            draft.write_text(figures_page("NearEdge spectra", drawn), encoding="utf-8")
+        else:
+            from nearedge.plots.png import figures_png
+
+            draft.write_bytes(figures_png(drawn))
+    if limit is not None and found > limit:
+        say(f"{found} spectra fit; the first {limit} were drawn (see --limit).", style="yellow")
+    curves = sum(len(figure.curves) for figure in drawn)
+    if as_json:
+        show_json({"output": str(output), "figures": len(drawn), "curves": curves})
+    else:
+        show(f"{output}: {curves} curves in {len(drawn)} figures.")
+
+
+def export(
+    ids: opt.SpectrumIds = None,
+    absorber: opt.AbsorberFilter = None,
+    edge: opt.EdgeFilter = None,
+    code: opt.CodeFilter = None,
+    protocol: opt.ProtocolFilter = None,
+    formula: opt.FormulaFilter = None,
+    elements: opt.ElementsFilter = None,
+    chemsys: opt.ChemsysFilter = None,
+    project: opt.ProjectFilter = None,
+    structure_id: opt.StructureIdFilter = None,
+    state: opt.StateFilter = None,
+    kind: opt.KindFilter = None,
+    limit: opt.Limit = None,
+    skip: opt.Skip = 0,
+    file_format: Annotated[
+        Literal["xdi", "csv", "json", "xasdoc"],
+        typer.Option("--format", help="xdi: a folder of files; the others: one file."),
+    ] = "xdi",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for xdi, file for the other formats.")
+    ] = ...,  # type: ignore[assignment]
+    as_json: opt.Json = False,
+) -> None:
+    """Write spectra with their arrays in a format that others read."""
+    from nearedge.cli.exporting import write_spectra
+    from nearedge.cli.selection import Filters
+    from nearedge.errors import SpectrumError
+    from nearedge.store.spectra_store import SpectraStore
+
+    filters = Filters(
+        absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
+    )
+    store = SpectraStore.from_settings()
+    wanted = filters.spectra(kind, ids)
+    found = store.count(wanted)
+    if found == 0:
+        raise SpectrumError("No spectrum in the database fits; `nearedge query` lists what is there.")
+    with progress("Exporting", min(found, limit or found)) as step:
+        written = write_spectra(
+            store, store.spectra(wanted, limit=limit, skip=skip), file_format, output, step
+        )
+    if as_json:
+        show_json({"output": str(output), "format": file_format, "spectra": written})
+    else:
+        show(f"{output}: {written} spectra as {file_format}.")

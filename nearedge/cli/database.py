@@ -1,0 +1,100 @@
+"""`up`, `down`, `status`, `doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from nearedge.cli.console import output, say, show, show_json, show_table
+from nearedge.cli.options import Json
+
+
+def up(as_json: Json = False) -> None:
+    """Start the embedded database, or make the configured MongoDB ready."""
+    from nearedge.cli.database_state import make_ready
+    from nearedge.settings import get_settings
+
+    settings = get_settings()
+    state = make_ready(settings)
+    if as_json:
+        show_json({"where": state.where, "usable": state.usable, "detail": state.detail})
+        return
+    started = state.server is not None and state.server.started
+    show(state.detail if started or state.server is None else f"Already up. {state.detail}")
+    if settings.mongo_uri is None:
+        say(
+            f"Its data are under {settings.home / 'database'}. It is for trying out: for work that "
+            "matters, name a MongoDB in NEAREDGE_MONGO_URI."
+        )
+
+
+def down(as_json: Json = False) -> None:
+    """End the embedded database; a MongoDB of yours is left alone."""
+    from nearedge.store import lifecycle
+
+    state = lifecycle.down()
+    if as_json:
+        show_json({"where": state.where, "detail": state.detail})
+    else:
+        show(state.detail)
+
+
+def status(as_json: Json = False) -> None:
+    """Say what is in the database, what runs, and what failed."""
+    from nearedge.cli.database_state import overview
+    from nearedge.settings import get_settings
+
+    found = overview(get_settings())
+    if as_json:
+        show_json(asdict(found))
+        return
+    show(f"Database: {found.state} ({found.where})", style="green" if found.usable else "red")
+    show(f"  {found.detail}")
+    if not found.usable:
+        return
+    _counts("Structures", {"": found.structures})
+    _counts("Spectra", found.spectra)
+    _counts("Calculations", found.calculations)
+    _counts("Queue", found.queue)
+    if found.running:
+        show_table(
+            ["Running", "Stage", "Host", "For (s)"],
+            [[run.label, run.stage, run.host, f"{run.seconds:.0f}"] for run in found.running],
+            title="Under way",
+            numbers="For (s)",
+        )
+    if found.failures:
+        show_table(
+            ["Failure", "How often", "Example"],
+            [[failure.name, str(failure.count), failure.example] for failure in found.failures],
+            title="Failed calculations",
+            numbers="How often",
+        )
+    for hint in found.hints:
+        say(hint, style="yellow")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check each dependency and say how to get what is missing."""
+    from nearedge.cli.doctor import checks
+
+    found = list(checks())
+    if as_json:
+        show_json([asdict(check) for check in found])
+    else:
+        marks = {"ok": ("✓", "green"), "note": ("–", "yellow"), "missing": ("✗", "red")}
+        console = output()
+        for check in found:
+            mark, style = marks[check.level]
+            console.print(f"[{style}]{mark}[/] [bold]{check.name}[/]: ", end="")
+            show(check.detail)
+            if check.remedy:
+                show(f"    {check.remedy}.")
+    if any(check.level == "missing" for check in found):
+        raise typer.Exit(1)
+
+
+def _counts(name: str, counts: dict[str, int]) -> None:
+    parts = [f"{count} {state}".strip() for state, count in counts.items()]
+    show(f"{name}: {', '.join(parts) or 'none'}")

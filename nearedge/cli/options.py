@@ -1,0 +1,77 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def checked_project(name: str | None) -> str | None:
+    """Refuse names that would be odd as a file name, in a URL or in a query."""
+    if name is not None and not _PROJECT.fullmatch(name):
+        raise typer.BadParameter(
+            f"{name!r} is no project name: use letters, digits, dots, dashes and underscores, at "
+            "most 64, beginning with a letter or a digit."
+        )
+    return name
+
+
+def separated(values: str | None) -> list[str]:
+    """Split what was given as `a,b,c`; empty where nothing was."""
+    return [value.strip() for value in (values or "").split(",") if value.strip()]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+ProjectName = Annotated[
+    str, typer.Option("--project", help="Name to find the results by.", callback=checked_project)
+]
+ProjectFilter = Annotated[
+    str | None, typer.Option("--project", help="Name of a project.", callback=checked_project)
+]
+Absorber = Annotated[str, typer.Option(help="Absorbing element, such as Ti.")]
+Edge = Annotated[str, typer.Option(help="Edge: K, L1, L2 or L3.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        help="Structure files, folders of them, or Materials Project ids such as mp-2657.",
+        metavar="STRUCTURE...",
+        show_default=False,
+    ),
+]
+
+SpectrumIds = Annotated[
+    list[str] | None,
+    typer.Argument(help="Spectrum ids; none: all that the filters find.", show_default=False),
+]
+AbsorberFilter = Annotated[str | None, typer.Option("--absorber", help="Absorbing element.")]
+EdgeFilter = Annotated[str | None, typer.Option("--edge", help="K, L1, L2 or L3.")]
+CodeFilter = Annotated[str | None, typer.Option("--code", help="Simulation code.")]
+ProtocolFilter = Annotated[
+    str | None, typer.Option("--protocol", help="Protocol, such as fast@1 or fast.")
+]
+FormulaFilter = Annotated[
+    str | None, typer.Option("--formula", help="Formula; O2Ti finds TiO2 too.")
+]
+ElementsFilter = Annotated[
+    str | None, typer.Option("--elements", help="Elements that must be there: Ti,O.")
+]
+ChemsysFilter = Annotated[
+    str | None, typer.Option("--chemsys", help="Exactly these elements: Ti-O.")
+]
+StructureIdFilter = Annotated[
+    str | None, typer.Option("--structure-id", help="Id of a material, whatever its cell.")
+]
+StateFilter = Annotated[
+    str | None, typer.Option("--state", help="completed, incomplete, or a failure's name.")
+]
+KindFilter = Annotated[
+    Literal["site", "average"] | None, typer.Option("--kind", help="Sites or averages only.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
+Skip = Annotated[int, typer.Option(min=0, help="Leave out the first so many.")]
+OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]

@@ -1,0 +1,77 @@
+"""What a user asked for, as queries to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nearedge.cli.options import separated
+from nearedge.codes.protocols import load_protocol
+from nearedge.errors import NearEdgeError
+from nearedge.schemas import SourceRef, SpectrumDoc
+from nearedge.store.queries import CalculationQuery, SpectrumQuery
+from nearedge.store.spectra_store import SpectraStore
+
+# Files whose name says nothing: the folder they are in tells which structure it is.
+_NAMELESS = ("poscar", "contcar", "structure", "feff")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters that `query`, `plot` and `export` share; None leaves a thing open."""
+
+    absorber: str | None = None
+    edge: str | None = None
+    code: str | None = None
+    protocol: str | None = None
+    formula: str | None = None
+    elements: str | None = None
+    chemsys: str | None = None
+    project: str | None = None
+    structure_id: str | None = None
+    state: str | None = None
+
+    def spectra(
+        self, kind: str | None = None, spectrum_ids: Sequence[str] | None = None
+    ) -> SpectrumQuery:
+        """Return the query for spectra."""
+        return SpectrumQuery(**self._conditions(), kind=kind, spectrum_ids=spectrum_ids or None)
+
+    def calculations(self, failed: bool | None = None) -> CalculationQuery:
+        """Return the query for calculations."""
+        return CalculationQuery(**self._conditions(), failed=failed)
+
+    def _conditions(self) -> dict[str, object]:
+        conditions: dict[str, object] = asdict(self)
+        conditions["elements"] = separated(self.elements) or None
+        conditions["protocol"] = self._protocol_label()
+        return conditions
+
+    def _protocol_label(self) -> str | None:
+        """Return the label that documents carry, where only a name was given."""
+        if self.protocol is None or "@" in self.protocol:
+            return self.protocol
+        try:
+            return load_protocol(self.code or "feff", self.protocol).label
+        except (NearEdgeError, FileNotFoundError):
+            return self.protocol  # ingested results carry labels that are no protocol of ours
+
+
+def structure_names(store: SpectraStore, documents: Sequence[SpectrumDoc]) -> dict[str, str]:
+    """Return what people call the structures of `documents`, by `structure_key`."""
+    names = {}
+    for key in dict.fromkeys(document.structure_key for document in documents):
+        structure = store.structure(key)
+        if structure is not None:
+            names[key] = short_name(structure.source)
+    return names
+
+
+def short_name(source: SourceRef) -> str:
+    """Return a file's name without its folder and ending; other labels are short already."""
+    if source.kind != "file":
+        return source.label
+    path = Path(source.label)
+    stem = path.name.split(".")[0] or path.name
+    return path.parent.name if stem.lower() in _NAMELESS and path.parent.name else stem

@@ -1,0 +1,88 @@
+"""Exit codes, one sentence for an error, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from nearedge import __version__
+from nearedge.errors import DatabaseUnavailable
+from nearedge.store.spectra_store import SpectraStore
+
+from .conftest import Command
+
+
+def break_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(settings: object = None) -> None:
+        raise error
+
+    monkeypatch.setattr(SpectraStore, "from_settings", fail)
+
+
+def test_version_and_help_succeed(nearedge: Command) -> None:
+    assert nearedge("--version").out == f"nearedge {__version__}\n"
+    assert "submit" in nearedge("--help").out
+
+
+def test_an_error_is_one_sentence_on_stderr_and_exit_code_1(
+    nearedge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_with(DatabaseUnavailable("No database answers [here]: start it."), monkeypatch)
+    said = nearedge("query", "--json")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "Error: No database answers [here]: start it.\n"
+
+
+def test_debug_shows_the_traceback_before_and_after_the_verb(
+    nearedge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_with(DatabaseUnavailable("Down."), monkeypatch)
+    for arguments in (("--debug", "query"), ("query", "--debug")):
+        said = nearedge(*arguments)
+        assert said.code == 1
+        assert "Traceback" in said.err
+        assert said.err.endswith("Error: Down.\n")
+
+
+def test_a_defect_is_called_one_without_a_traceback(
+    nearedge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_with(ZeroDivisionError("by zero"), monkeypatch)
+    said = nearedge("query")
+    assert said.code == 1
+    assert "Unexpected ZeroDivisionError: by zero" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("query", "--limit", "0"),
+        ("query", "--kind", "both"),
+        ("query", "--json", "--csv"),
+        ("query", "--project", "$where"),
+        ("query", "--project", "../other"),
+        ("plot", "--output", "spectra.pdf"),
+        ("export", "--format", "hdf5", "--output", "x"),
+        ("export",),
+        ("submit",),
+    ],
+)
+def test_wrong_usage_has_exit_code_2(nearedge: Command, arguments: tuple[str, ...]) -> None:
+    said = nearedge(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom nearedge.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'torch', 'pymatgen', 'pymongo', 'pydantic', 'plotly', 'fireworks'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "HEAVY []"
