@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pymatgen.core import Structure
+from pymatgen.core.structure import Structure
 
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.spectra.spectrum import FloatArray

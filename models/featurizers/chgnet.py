@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from pymatgen.core import Structure
+from numpy.typing import NDArray
+from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError, WeightsError
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.spectra.spectrum import FloatArray
 
 if TYPE_CHECKING:
-    from chgnet.model import CHGNet
+    from chgnet.model.model import CHGNet
 
 VERSION = "0.3.0"
 SIZE = 64
@@ -45,11 +46,12 @@ class CHGNetFeaturizer:
         wrapped = Structure(structure.lattice, structure.species, structure.frac_coords % 1.0)
         try:
             predicted = self._network.predict_structure(wrapped, task="e", return_atom_feas=True)
+            nodes = cast("dict[str, NDArray[np.float32]]", predicted)["atom_fea"]
         except (ValueError, IndexError) as error:
             raise ModelError(
                 f"CHGNet cannot describe {structure.composition.reduced_formula}: {error}"
             ) from None
-        features: FloatArray = np.asarray(predicted["atom_fea"], dtype=np.float64)
+        features: FloatArray = nodes.astype(np.float64)
         if features.shape != (len(structure), SIZE) or not np.all(np.isfinite(features)):
             raise ModelError(
                 f"CHGNet gives no usable numbers for {structure.composition.formula}: look at its "
@@ -73,7 +75,7 @@ def load_chgnet(model_path: Path | None = None) -> CHGNetFeaturizer:
             "NEAREDGE_MODEL_PATH to M3GNet's weights and choose `--featurizer m3gnet`."
         )
     # An extra that need not be installed, so not at the top.
-    from chgnet.model import CHGNet  # noqa: PLC0415
+    from chgnet.model.model import CHGNet  # noqa: PLC0415
 
     torch.set_num_threads(1)
     try:

@@ -15,7 +15,7 @@ import torch
 from matgl.config import MATGL_CACHE
 from matgl.ext.pymatgen import Structure2Graph
 from matgl.models import M3GNet
-from pymatgen.core import Structure
+from pymatgen.core.structure import Structure
 
 from nearedge.compat import sum_messages_at_destination
 from nearedge.errors import ModelError, WeightsError
