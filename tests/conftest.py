@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import mongomock_ng
 import pytest
+
+from nearedge.settings import Settings
+from nearedge.store.connection import client, connect, initialize
+from nearedge.store.operations import MongoDatabase
+from nearedge.store.service import EmbeddedServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -42,3 +50,40 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def memory_database() -> MongoDatabase:
+    """Return an empty database in this process's memory, for tests that take milliseconds."""
+    database: MongoDatabase = mongomock_ng.MongoClient(tz_aware=True).nearedge
+    return database
+
+
+@pytest.fixture(scope="session")
+def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Start the real embedded server once, and return settings that lead to it."""
+    if importlib.util.find_spec("secantus") is None:
+        skip_or_fail("the embedded server (extra `embedded`) is not installed")
+    settings = Settings(
+        home=tmp_path_factory.mktemp("embedded"), mongo_uri=None, embedded_cache="128M"
+    )
+    server = EmbeddedServer(settings)
+    server.up()
+    yield settings
+    server.down()
+
+
+@pytest.fixture
+def embedded_settings(embedded_server: Settings) -> Iterator[Settings]:
+    """Return settings of a database of this test's own on the embedded server, ready for use."""
+    settings = embedded_server.model_copy(update={"database": f"test_{uuid.uuid4().hex[:12]}"})
+    initialize(settings)
+    yield settings
+    client(settings).drop_database(settings.database)
+    client(settings).drop_database(settings.launchpad_database)
+
+
+@pytest.fixture
+def embedded_database(embedded_settings: Settings) -> MongoDatabase:
+    """Return a clean database on the embedded server."""
+    return connect(embedded_settings)

@@ -1,0 +1,138 @@
+"""Where the database is, and how to reach it."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import parse_qsl, quote, urlencode
+
+from pymongo import MongoClient
+
+from nearedge.errors import SettingsError
+from nearedge.settings import Settings, get_settings
+from nearedge.store.identity import Identity, check_identity, establish_identity
+from nearedge.store.indexes import ensure_indexes
+from nearedge.store.migrations import migrate
+from nearedge.store.operations import Document, MongoDatabase, database_errors, operation
+from nearedge.store.service import EmbeddedServer
+
+_URI = re.compile(
+    r"(?P<scheme>mongodb(?:\+srv)?)://(?:(?P<user>[^@/]*)@)?(?P<hosts>[^/?]+)"
+    r"(?:/(?P<database>[^?]*))?(?:\?(?P<options>.*))?"
+)
+_SOCKET_SECONDS = 120.0
+"""Longest wait for one answer; counting a large collection takes the embedded server seconds."""
+
+_clients: dict[tuple[int, str, float], MongoClient[Document]] = {}
+
+
+def mongo_uri(settings: Settings | None = None, *, database: str | None = None) -> str:
+    """Return the URI of the configured MongoDB or of the running embedded server.
+
+    It may hold a password: print `redacted(uri)` instead.
+
+    Parameters
+    ----------
+    settings
+        Default: this process's.
+    database
+        Put this database's name into the URI's path, as FireWorks' ``uri_mode`` wants; the user is
+        still looked up where the configured URI says.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        If no URI is configured and the embedded server does not run.
+    SettingsError
+        If the configured URI is none.
+    """
+    settings = settings or get_settings()
+    if settings.mongo_uri is None:
+        return EmbeddedServer(settings).uri(database)
+    uri = settings.mongo_uri.get_secret_value()
+    parts = _URI.fullmatch(uri)
+    if parts is None:
+        raise SettingsError(
+            "NEAREDGE_MONGO_URI must look like mongodb://user:password@host:27017/?options."
+        )
+    if database is None:
+        return uri
+    options = dict(parse_qsl(parts["options"] or ""))
+    if parts["user"] and "authSource" not in options:
+        # A name in the path would also say where the user is; keep what the URI meant before.
+        options["authSource"] = parts["database"] or "admin"
+    user = f"{parts['user']}@" if parts["user"] else ""
+    query = f"?{urlencode(options, quote_via=quote)}" if options else ""
+    return f"{parts['scheme']}://{user}{parts['hosts']}/{database}{query}"
+
+
+def redacted(uri: str) -> str:
+    """Return `uri` without user, password and options, fit for a message."""
+    parts = _URI.fullmatch(uri)
+    if parts is None:
+        return "(not a MongoDB URI)"
+    return f"{parts['scheme']}://{'***@' if parts['user'] else ''}{parts['hosts']}"
+
+
+def client(settings: Settings | None = None) -> MongoClient[Document]:
+    """Return this process's client of the configured database; writes are journalled.
+
+    One client is kept per process and address: it holds a pool of connections and threads.
+    """
+    settings = settings or get_settings()
+    uri = mongo_uri(settings)
+    key = (os.getpid(), uri, settings.database_timeout)
+    if key not in _clients:
+        milliseconds = int(settings.database_timeout * 1000)
+        with database_errors():
+            _clients[key] = MongoClient(
+                uri,
+                appname="nearedge",
+                tz_aware=True,
+                w=1 if settings.mongo_uri is None else "majority",
+                journal=True,
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=int(max(_SOCKET_SECONDS, settings.database_timeout) * 1000),
+            )
+    return _clients[key]
+
+
+@operation
+def connect(settings: Settings | None = None) -> MongoDatabase:
+    """Return the database after checking that it is NearEdge's and of this release's schema.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        If nothing answers.
+    ForeignDatabase
+        If what answers is somebody else's.
+    SchemaError
+        If its documents must be migrated first, or are newer than this release.
+    """
+    settings = settings or get_settings()
+    database = client(settings)[settings.database]
+    check_identity(database, _expected_instance(settings))
+    return database
+
+
+@operation
+def initialize(settings: Settings | None = None) -> Identity:
+    """Make the configured database ready: identity, migrations, indexes. Repeating it is harmless.
+
+    Raises
+    ------
+    ForeignDatabase
+        If the database holds somebody else's collections.
+    """
+    settings = settings or get_settings()
+    database = client(settings)[settings.database]
+    establish_identity(database, _expected_instance(settings))
+    migrate(database)
+    ensure_indexes(database)
+    return check_identity(database, _expected_instance(settings))
+
+
+def _expected_instance(settings: Settings) -> str | None:
+    return EmbeddedServer(settings).instance if settings.mongo_uri is None else None

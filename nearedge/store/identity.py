@@ -1,0 +1,129 @@
+"""The document that says whose database this is; a ping would say only that a server is there."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from pymongo import ReturnDocument
+
+from nearedge.errors import DatabaseError, ForeignDatabase, SchemaError
+from nearedge.schemas.document import SCHEMA_VERSION, utc_now
+from nearedge.store.operations import Document, MongoDatabase
+
+IDENTITY_COLLECTION = "identity"
+IDENTITY_ID = "nearedge"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose database it is, and the version of its documents."""
+
+    instance: str
+    schema_version: int
+    created_at: datetime
+
+
+def read_identity(database: MongoDatabase) -> Identity | None:
+    """Return the identity of `database`, or None if it carries none."""
+    found = database[IDENTITY_COLLECTION].find_one({"_id": IDENTITY_ID})
+    return None if found is None else _identity(found)
+
+
+def check_identity(database: MongoDatabase, expected_instance: str | None = None) -> Identity:
+    """Return the identity of `database` if this release may work with it.
+
+    Parameters
+    ----------
+    database
+        The database to look into.
+    expected_instance
+        The instance that it must be, or None for any database of NearEdge.
+
+    Raises
+    ------
+    ForeignDatabase
+        If it belongs to another application or to another instance of NearEdge.
+    DatabaseError
+        If it is empty: nobody has initialised it.
+    SchemaError
+        If its documents are of an older or a newer schema than this release's.
+    """
+    identity = read_identity(database)
+    if identity is None:
+        if _user_collections(database):
+            raise _foreign(database)
+        raise DatabaseError(
+            f"Database {database.name!r} is empty: run `nearedge up` once to make it NearEdge's."
+        )
+    if expected_instance is not None and identity.instance != expected_instance:
+        raise ForeignDatabase(
+            f"Database {database.name!r} belongs to another NearEdge (instance "
+            f"{identity.instance}, not {expected_instance}): another server answers at this "
+            "address; `nearedge down` and `nearedge up` start your own."
+        )
+    _check_version(database.name, identity.schema_version)
+    return identity
+
+
+def establish_identity(database: MongoDatabase, instance: str | None = None) -> Identity:
+    """Make an empty database NearEdge's, or return the identity that it has.
+
+    Raises
+    ------
+    ForeignDatabase
+        If it holds collections but no identity: it is somebody else's.
+    """
+    identity = read_identity(database)
+    if identity is not None:
+        return identity
+    if _user_collections(database):
+        raise _foreign(database)
+    fresh: Document = {
+        "instance": instance or str(uuid.uuid4()),
+        "schema_version": SCHEMA_VERSION,
+        "created_at": utc_now(),
+    }
+    # Upsert, so that of two processes that find the database empty one wins and both read the same.
+    stored = database[IDENTITY_COLLECTION].find_one_and_update(
+        {"_id": IDENTITY_ID},
+        {"$setOnInsert": fresh},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    return _identity(stored)
+
+
+def _identity(stored: Document | None) -> Identity:
+    if stored is None:
+        raise DatabaseError("The database did not keep its identity document.")
+    return Identity(
+        instance=str(stored["instance"]),
+        schema_version=int(stored["schema_version"]),
+        created_at=stored["created_at"],
+    )
+
+
+def _user_collections(database: MongoDatabase) -> list[str]:
+    return [name for name in database.list_collection_names() if not name.startswith("system.")]
+
+
+def _foreign(database: MongoDatabase) -> ForeignDatabase:
+    return ForeignDatabase(
+        f"Database {database.name!r} holds collections of another application and no identity of "
+        "NearEdge: name an empty database in NEAREDGE_DATABASE."
+    )
+
+
+def _check_version(name: str, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"Database {name!r} has schema version {version} and this NearEdge knows "
+            f"{SCHEMA_VERSION}: install a newer NearEdge."
+        )
+    if version < SCHEMA_VERSION:
+        raise SchemaError(
+            f"Database {name!r} has schema version {version}, older than this NearEdge's "
+            f"{SCHEMA_VERSION}: run `nearedge up`, which migrates it."
+        )

@@ -1,0 +1,175 @@
+"""How a batch of calculations gets into the database so that any of it may be repeated.
+
+The order is blobs, structures, spectra, calculations: whoever finds a completed calculation finds
+all that belongs to it, and whoever is killed on the way leaves nothing that a repetition would not
+complete. A completed calculation is never replaced, whoever comes late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pymongo import UpdateOne
+from pymongo.collection import Collection
+
+from nearedge.schemas.calculation import COMPLETED
+from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
+from nearedge.schemas.structure import StructureDoc
+from nearedge.store.blobs import BlobStore
+from nearedge.store.operations import Document, MongoDatabase
+from nearedge.store.packing import pack
+from nearedge.store.records import Record, RecordCounts
+
+_COVERED_TOLERANCE = 1e-9
+"""Rounding of a covered fraction that was summed in another order."""
+
+
+class Recorder:
+    """Writes records, structures and averages."""
+
+    def __init__(self, database: MongoDatabase, blobs: BlobStore) -> None:
+        self._structures = database["structures"]
+        self._calculations = database["calculations"]
+        self._spectra = database["spectra"]
+        self._blobs = blobs
+
+    def record(self, records: Sequence[Record]) -> RecordCounts:
+        """Write a batch whose calculations all differ."""
+        present = {
+            str(found["_id"]): found
+            for found in self._calculations.find(
+                {"_id": {"$in": [r.calculation.calculation_id for r in records]}},
+                {"state": 1, "projects": 1},
+            )
+        }
+        fresh: list[Record] = []
+        known: list[Record] = []
+        for record in records:
+            found = present.get(record.calculation.calculation_id)
+            is_known = found is not None and found["state"] == COMPLETED
+            (known if is_known else fresh).append(record)
+        self._join_projects(known, present)
+        again = self._write(fresh, present)
+        return RecordCounts(len(fresh) - again, len(known) + again)
+
+    def put_structures(self, structures: Iterable[StructureDoc]) -> None:
+        """Write the structures that are not there yet."""
+        wanted = {structure.structure_key: structure for structure in structures}
+        found = self._structures.find({"_id": {"$in": list(wanted)}}, {"_id": 1})
+        for known in [str(stored["_id"]) for stored in found]:
+            del wanted[known]
+        blobs: dict[str, bytes] = {}
+        updates = []
+        for structure in wanted.values():
+            stored, large = pack(structure)
+            blobs |= large
+            updates.append(_insert(stored))
+        self._blobs.put_many(blobs)
+        _bulk(self._structures, updates)
+
+    def put_average(self, average: SpectrumDoc) -> None:
+        """Write an average; a more complete one replaces a less complete one, never the reverse."""
+        stored, blobs = pack(average)
+        self._blobs.put_many(blobs)
+        _bulk(self._spectra, [_insert(stored)])
+        content = {key: value for key, value in stored.items() if key not in ("_id", "projects")}
+        self._spectra.update_one(
+            {
+                "_id": average.spectrum_id,
+                "state": "incomplete",
+                "covered": {"$lte": average.covered + _COVERED_TOLERANCE},
+            },
+            {"$set": content},
+        )
+
+    def _write(self, records: Sequence[Record], present: dict[str, Document]) -> int:
+        """Write records not known as completed; return how many repeat a known failure."""
+        if not records:
+            return 0
+        self.put_structures(r.structure for r in records if r.structure is not None)
+        blobs: dict[str, bytes] = {}
+        spectra, calculations = {}, {}
+        for calculation, spectrum, _ in records:
+            stored, large = pack(calculation)
+            calculations[calculation.calculation_id] = stored
+            blobs |= large
+            if spectrum is not None:
+                spectra[calculation.calculation_id], large = pack(spectrum)
+                blobs |= large
+        self._blobs.put_many(blobs)
+        _bulk(self._spectra, [_insert(stored) for stored in spectra.values()])
+        inserted = _bulk(self._calculations, [_insert(stored) for stored in calculations.values()])
+        replaced = [name for name in calculations if name not in inserted]
+        self._replace_failures([calculations[name] for name in replaced])
+        # A late failure on another machine may have removed the spectrum between the two writes.
+        _bulk(self._spectra, [_insert(spectra[name]) for name in replaced if name in spectra])
+        self._drop_spectra_of_failures([name for name in calculations if name not in spectra])
+        return sum(
+            1
+            for record in records
+            if record.spectrum is None
+            and present.get(record.calculation.calculation_id, {}).get("state")
+            == record.calculation.state
+        )
+
+    def _replace_failures(self, calculations: Sequence[Document]) -> None:
+        _bulk(
+            self._calculations,
+            [
+                UpdateOne(
+                    {"_id": stored["_id"], "state": {"$ne": COMPLETED}},
+                    {"$set": {k: v for k, v in stored.items() if k not in ("_id", "projects")}},
+                )
+                for stored in calculations
+            ],
+        )
+
+    def _drop_spectra_of_failures(self, names: Sequence[str]) -> None:
+        """Remove what a run left that wrote its spectrum, was killed, and now fails.
+
+        Somebody else may be completing the same calculation at this moment: then the spectrum goes
+        back, and that writer looks for it once more after its calculation (see `_write`).
+        """
+        for name in names:
+            if self._is_completed(name):
+                continue
+            removed = self._spectra.find_one_and_delete({"_id": site_spectrum_id(name)})
+            if removed is not None and self._is_completed(name):
+                _bulk(self._spectra, [_insert(removed)])
+
+    def _is_completed(self, name: str) -> bool:
+        return (
+            self._calculations.find_one({"_id": name, "state": COMPLETED}, {"_id": 1}) is not None
+        )
+
+    def _join_projects(self, records: Sequence[Record], present: dict[str, Document]) -> None:
+        calculations, spectra = [], []
+        for record in records:
+            name = record.calculation.calculation_id
+            missing = set(record.calculation.projects) - set(present[name].get("projects", ()))
+            if missing:
+                update = {"$addToSet": {"projects": {"$each": sorted(missing)}}}
+                calculations.append(UpdateOne({"_id": name}, update))
+                spectra.append(UpdateOne({"_id": site_spectrum_id(name)}, update))
+        _bulk(self._spectra, spectra)
+        _bulk(self._calculations, calculations)
+
+
+def _insert(stored: Document) -> UpdateOne:
+    """Return the update that writes a document, or adds its projects to the one that is there."""
+    content = {key: value for key, value in stored.items() if key not in ("_id", "projects")}
+    projects = stored.get("projects")
+    update: Document = {"$setOnInsert": content}
+    if projects:
+        update["$addToSet"] = {"projects": {"$each": projects}}
+    elif projects is not None:
+        content["projects"] = []
+    return UpdateOne({"_id": stored["_id"]}, update, upsert=True)
+
+
+def _bulk(collection: Collection[Document], updates: Sequence[UpdateOne]) -> set[str]:
+    """Write in one round trip; return the ids of the documents that were not there before."""
+    if not updates:
+        return set()
+    result = collection.bulk_write(updates, ordered=False)
+    return {str(identifier) for identifier in (result.upserted_ids or {}).values()}

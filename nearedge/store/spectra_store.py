@@ -1,0 +1,257 @@
+"""Structures, calculations and spectra: recorded once, found by what people know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Self, TypeVar
+
+from pymongo import ASCENDING
+
+from nearedge.schemas.calculation import COMPLETED, CalculationDoc
+from nearedge.schemas.document import Document
+from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
+from nearedge.schemas.structure import StructureDoc
+from nearedge.settings import Settings
+from nearedge.store.blobs import BlobStore
+from nearedge.store.connection import connect
+from nearedge.store.indexes import ensure_indexes
+from nearedge.store.operations import Document as Stored
+from nearedge.store.operations import MongoDatabase, operation
+from nearedge.store.packing import all_references, checked_version, large_fields, unpack
+from nearedge.store.queries import CalculationQuery, Query, SpectrumQuery
+from nearedge.store.recording import Recorder
+from nearedge.store.records import Record, RecordCounts, SpectrumRow
+
+__all__ = ["Record", "RecordCounts", "SpectraStore", "SpectrumRow"]
+
+D = TypeVar("D", bound=Document)
+T = TypeVar("T")
+
+_WRITE_BATCH = 200
+_READ_BATCH = 200
+_ID_BATCH = 2000
+_ORDER = ("formula", "structure_key", "absorber", "edge", "code", "protocol", "absorbing_index")
+"""What listings are sorted by, then by id: stable, and the sites of a crystal stay together."""
+
+
+class SpectraStore:
+    """The store of structures, calculations and spectra.
+
+    Parameters
+    ----------
+    database
+        A database that `nearedge.store.connection.connect` returned.
+    """
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self.database = database
+        self.blobs = BlobStore(database)
+        self._recorder = Recorder(database, self.blobs)
+
+    @classmethod
+    def from_settings(cls, settings: Settings | None = None) -> Self:
+        """Connect to the configured database."""
+        return cls(connect(settings))
+
+    def ensure_indexes(self) -> None:
+        """Create the indexes that are missing; `nearedge up` does."""
+        ensure_indexes(self.database)
+
+    # ---- writing
+
+    @operation
+    def put_structure(self, structure: StructureDoc) -> None:
+        """Store a structure; storing it again changes nothing."""
+        self._recorder.put_structures([structure])
+
+    def record(
+        self,
+        calculation: CalculationDoc,
+        spectrum: SpectrumDoc | None,
+        structure: StructureDoc | None = None,
+    ) -> bool:
+        """Store a calculation and the spectrum it gave; return whether it was new.
+
+        May be repeated at any moment. A completed calculation is never replaced: a repetition only
+        adds its projects. A failure is replaced by a completion or by a later failure.
+
+        Raises
+        ------
+        DatabaseError
+            If the documents do not belong together.
+        """
+        return self.record_many([Record(calculation, spectrum, structure)]).new == 1
+
+    def record_many(self, records: Iterable[Record]) -> RecordCounts:
+        """Store many calculations in batches; see `record`."""
+        counts = RecordCounts()
+        for batch in _batches(records, _WRITE_BATCH):
+            counts += self._record_batch([Record(*record).checked() for record in batch])
+        return counts
+
+    @operation
+    def put_average(self, average: SpectrumDoc) -> None:
+        """Store a crystal's average; it replaces an incomplete one that covers no more sites."""
+        self._recorder.put_average(average)
+
+    @operation
+    def add_project(self, calculation_ids: Sequence[str], project: str) -> None:
+        """Add calculations, and every spectrum made from them, to a project."""
+        update = {"$addToSet": {"projects": project}}
+        for batch in _batches(calculation_ids, _ID_BATCH):
+            self.database["spectra"].update_many({"calculation_ids": {"$in": batch}}, update)
+            self.database["calculations"].update_many({"_id": {"$in": batch}}, update)
+
+    # ---- reading one
+
+    def calculation(self, calculation_id: str) -> CalculationDoc | None:
+        """Return a calculation with its input files, or None."""
+        return self._one(CalculationDoc, calculation_id)
+
+    def spectrum(self, spectrum_id: str) -> SpectrumDoc | None:
+        """Return a spectrum, or None."""
+        return self._one(SpectrumDoc, spectrum_id)
+
+    def site_spectrum(self, calculation_id: str) -> SpectrumDoc | None:
+        """Return the spectrum that a calculation gave, or None."""
+        return self._one(SpectrumDoc, site_spectrum_id(calculation_id))
+
+    def structure(self, structure_key: str) -> StructureDoc | None:
+        """Return an exact structure, or None."""
+        return self._one(StructureDoc, structure_key)
+
+    # ---- reading many
+
+    def completed(self, calculation_ids: Iterable[str]) -> set[str]:
+        """Return those of the calculations that are completed."""
+        found: set[str] = set()
+        for batch in _batches(calculation_ids, _ID_BATCH):
+            found.update(self._completed(batch))
+        return found
+
+    @operation
+    def listing(
+        self, query: SpectrumQuery, *, limit: int | None = None, skip: int = 0
+    ) -> list[SpectrumRow]:
+        """Return what is known of the spectra without their arrays, in a stable order."""
+        fields = SpectrumRow.projection()
+        found = self._find(SpectrumDoc, query, fields, limit=limit, skip=skip)
+        return [SpectrumRow.from_stored(checked_version(SpectrumDoc, row)) for row in found]
+
+    def spectra(
+        self, query: SpectrumQuery, *, limit: int | None = None, skip: int = 0
+    ) -> Iterator[SpectrumDoc]:
+        """Iterate over spectra with their arrays, in the order of `listing`, in bounded memory."""
+        return self._many(SpectrumDoc, query, limit=limit, skip=skip)
+
+    def calculations(
+        self, query: CalculationQuery, *, limit: int | None = None, skip: int = 0
+    ) -> Iterator[CalculationDoc]:
+        """Iterate over calculations; long inputs stay ``blob:<sha256>`` (see `calculation`)."""
+        return self._many(CalculationDoc, query, limit=limit, skip=skip)
+
+    def structures(self, structure_keys: Iterable[str]) -> dict[str, StructureDoc]:
+        """Return exact structures by key; those that are not there are left out."""
+        found: dict[str, StructureDoc] = {}
+        for batch in _batches(structure_keys, _READ_BATCH):
+            found |= {s.structure_key: s for s in self._batch(StructureDoc, batch)}
+        return found
+
+    @operation
+    def count(self, query: SpectrumQuery | CalculationQuery) -> int:
+        """Return how many spectra, or calculations, answer the query."""
+        cls = SpectrumDoc if isinstance(query, SpectrumQuery) else CalculationDoc
+        collection = self.database[cls.collection]
+        condition = query.filter()
+        # Counting all by a filter reads all: seconds on the embedded server.
+        if not condition:
+            return collection.estimated_document_count()
+        return collection.count_documents(condition)
+
+    @operation
+    def orphans(self, *, older_than: timedelta = timedelta(hours=1)) -> set[str]:
+        """Return blobs that no document names, left by writers that were killed.
+
+        Parameters
+        ----------
+        older_than
+            Leave younger ones alone: their documents may be on their way.
+        """
+        found = self.blobs.ids(older_than=older_than)
+        for collection in ("spectra", "calculations", "structures", "datasets"):
+            fields = dict.fromkeys(large_fields(collection), 1)
+            for stored in self.database[collection].find({}, fields):
+                found.difference_update(all_references(collection, stored))
+        for collection, field in (("models", "weights_blob"), ("features", "blob")):
+            for stored in self.database[collection].find({}, {field: 1}):
+                found.discard(str(stored.get(field)))
+        return found
+
+    # ---- inside
+
+    @operation
+    def _record_batch(self, records: Sequence[Record]) -> RecordCounts:
+        different: dict[str, Record] = {}
+        for record in records:
+            name = record.calculation.calculation_id
+            earlier = different.get(name)
+            if earlier is None or not earlier.calculation.completed:
+                different[name] = record
+        counts = self._recorder.record(list(different.values()))
+        return counts + RecordCounts(known=len(records) - len(different))
+
+    @operation
+    def _completed(self, calculation_ids: Sequence[str]) -> list[str]:
+        condition = {"_id": {"$in": calculation_ids}, "state": COMPLETED}
+        return [str(c["_id"]) for c in self.database["calculations"].find(condition, {"_id": 1})]
+
+    @operation
+    def _one(self, cls: type[D], identifier: str) -> D | None:
+        found = self.database[cls.collection].find_one({"_id": str(identifier)})
+        return None if found is None else unpack(cls, [found], self.blobs)[0]
+
+    def _many(self, cls: type[D], query: Query, *, limit: int | None, skip: int) -> Iterator[D]:
+        # Ids first, documents in batches: a slow reader holds no cursor that the server forgets.
+        for batch in _batches(self._ids(cls, query, limit=limit, skip=skip), _READ_BATCH):
+            yield from self._batch(cls, batch)
+
+    @operation
+    def _ids(self, cls: type[D], query: Query, *, limit: int | None, skip: int) -> list[str]:
+        fields = dict.fromkeys(_ORDER, 1)
+        return [str(f["_id"]) for f in self._find(cls, query, fields, limit=limit, skip=skip)]
+
+    @operation
+    def _batch(self, cls: type[D], identifiers: Sequence[str]) -> list[D]:
+        found = {
+            str(stored["_id"]): stored
+            for stored in self.database[cls.collection].find({"_id": {"$in": list(identifiers)}})
+        }
+        inorder = [found[name] for name in identifiers if name in found]
+        return unpack(cls, inorder, self.blobs, texts=False)
+
+    def _find(
+        self, cls: type[D], query: Query, fields: dict[str, int], *, limit: int | None, skip: int
+    ) -> list[Stored]:
+        cursor = self.database[cls.collection].find(query.filter(), fields)
+        if limit is not None:
+            order = [(name, ASCENDING) for name in (*_ORDER, "_id")]
+            return list(cursor.sort(order).skip(skip).limit(limit)) if limit > 0 else []
+        # All of them: sorted here, because a server sorts whole documents and has a limit for it.
+        return sorted(cursor, key=_order)[skip:]
+
+
+def _order(stored: Stored) -> tuple[object, ...]:
+    # The database sorts what is missing first, as an average's site index is.
+    values = [stored.get(name) for name in _ORDER]
+    return (
+        *((value is not None, value if value is not None else 0) for value in values),
+        stored["_id"],
+    )
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
