@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "compat": {"errors", "settings"},
     "spectra": {"errors"},
-    "structures": GROUND,
+    "structures": GROUND | {"spectra"},
     "schemas": GROUND | {"spectra", "structures"},
     "plots": DOCUMENTS,
     "codes": DOCUMENTS,
