@@ -22,8 +22,8 @@ FEFF_VERSION = "10.0.0"
 class Feff:
     """FEFF 10 as a `nearedge.codes.base.Code`."""
 
-    name = "feff"
-    edges = EDGES
+    name: str = "feff"
+    edges: tuple[str, ...] = EDGES
 
     def version(self) -> str:
         """Return FEFF's version and the wheel's."""

@@ -17,6 +17,12 @@ _COMMENT = ("*", "#", "!", ";", "%")
 _BLOCKS = ("POTENTIALS", "ATOMS", "EGRID")
 
 
+Cards = dict[str, tuple[str, ...]]
+"""Arguments by card."""
+EnergyGrid = tuple[tuple[str, ...], ...]
+"""The lines under EGRID."""
+
+
 @dataclass(frozen=True)
 class DeckPotential:
     """A line of POTENTIALS; `stoichiometry` is FEFF's xnatph, None where it is not given."""
@@ -47,8 +53,8 @@ class Deck:
     with shape ``(n, 3)``, `potential_of` gives each atom's potential, shape ``(n,)``.
     """
 
-    cards: dict[str, tuple[str, ...]]
-    egrid: tuple[tuple[str, ...], ...]
+    cards: Cards
+    egrid: EnergyGrid
     potentials: tuple[DeckPotential, ...]
     positions: FloatArray
     potential_of: tuple[int, ...]
@@ -85,15 +91,26 @@ class Deck:
 
     def argument(self, card: str, number: int) -> float | None:
         """Return a card's numeric argument, counted from 0, or None where it is not given."""
-        arguments = self.cards.get(card, ())
-        if number >= len(arguments):
-            return None
-        try:
-            return float(arguments[number])
-        except ValueError:
-            raise InputRefused(
-                "bad_input", f"feff.inp: {card} {arguments[number]!r} is not a number."
-            ) from None
+        return card_argument(self.cards, card, number)
+
+
+def card_argument(cards: Cards, card: str, number: int) -> float | None:
+    """Return a card's numeric argument, counted from 0, or None where it is not given.
+
+    Raises
+    ------
+    InputRefused
+        ``bad_input``, if it is not a number.
+    """
+    arguments = cards.get(card, ())
+    if number >= len(arguments):
+        return None
+    try:
+        return float(arguments[number])
+    except ValueError:
+        raise InputRefused(
+            "bad_input", f"feff.inp: {card} {arguments[number]!r} is not a number."
+        ) from None
 
 
 def parse_deck(text: str) -> Deck:
@@ -104,8 +121,30 @@ def parse_deck(text: str) -> Deck:
     InputRefused
         ``bad_input``, if it has no ATOMS or POTENTIALS, or a malformed line there.
     """
+    cards, blocks = _lines(text)
+    if not blocks["ATOMS"] or not blocks["POTENTIALS"]:
+        lacking = "ATOMS" if not blocks["ATOMS"] else "POTENTIALS"
+        raise InputRefused("bad_input", f"feff.inp has no {lacking}.")
+    positions, potential_of = _atoms(blocks["ATOMS"])
+    return Deck(
+        cards=cards,
+        egrid=tuple(blocks["EGRID"]),
+        potentials=tuple(_potential(words) for words in blocks["POTENTIALS"]),
+        positions=positions,
+        potential_of=potential_of,
+        crystal=_crystal(text),
+    )
+
+
+def parse_cards(text: str) -> tuple[Cards, EnergyGrid]:
+    """Read the cards alone, of a deck or of a part of one."""
+    cards, blocks = _lines(text)
+    return cards, tuple(blocks["EGRID"])
+
+
+def _lines(text: str) -> tuple[Cards, dict[str, list[tuple[str, ...]]]]:
     blocks: dict[str, list[tuple[str, ...]]] = {name: [] for name in _BLOCKS}
-    cards: dict[str, tuple[str, ...]] = {}
+    cards: Cards = {}
     block: str | None = None
     for line in text.splitlines():
         words = line.split()
@@ -123,18 +162,7 @@ def parse_deck(text: str) -> Deck:
             block = None
             if card != "TITLE":
                 cards[card] = tuple(words[1:])
-    if not blocks["ATOMS"] or not blocks["POTENTIALS"]:
-        lacking = "ATOMS" if not blocks["ATOMS"] else "POTENTIALS"
-        raise InputRefused("bad_input", f"feff.inp has no {lacking}.")
-    positions, potential_of = _atoms(blocks["ATOMS"])
-    return Deck(
-        cards=cards,
-        egrid=tuple(blocks["EGRID"]),
-        potentials=tuple(_potential(words) for words in blocks["POTENTIALS"]),
-        positions=positions,
-        potential_of=potential_of,
-        crystal=_crystal(text),
-    )
+    return cards, blocks
 
 
 def _row(words: list[str]) -> bool:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from pymatgen.core import Composition, Structure
 from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
 from nearedge.codes.base import InputSet
-from nearedge.codes.feff.deck import Deck
+from nearedge.codes.feff.deck import Cards, Deck, EnergyGrid, card_argument, parse_cards
 from nearedge.codes.feff.failures import check_deck, check_edge
-from nearedge.codes.protocols import Protocol
+from nearedge.codes.protocols import Protocol, load_protocol, protocol_names
 from nearedge.compat import lightshow_feff_parameters
 from nearedge.errors import InputRefused
-from nearedge.schemas.calculation import Parameter
+from nearedge.schemas.calculation import Parameter, ParameterValue
 
 ANGSTROM = "angstrom"
 PER_ANGSTROM = "1/angstrom"
 DECK = "feff.inp"
+CUSTOM = "custom"
 
 
 def make_inputs(
@@ -32,13 +35,13 @@ def make_inputs(
     bare = _bare(structure, absorbing_index)
     check_edge(bare[absorbing_index].specie.Z, edge)
     text = deck_text(bare, absorbing_index, edge, protocol)
-    deck = check_deck(text)
+    check_deck(text)
     return InputSet(
         code="feff",
         code_version=code_version,
         protocol=protocol.label,
         files={DECK: text},
-        parameters=deck_parameters(deck, bare.composition, cluster_radius(protocol)),
+        parameters=protocol_parameters(protocol),
     )
 
 
@@ -146,51 +149,84 @@ def safer_mixing(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def deck_parameters(
-    deck: Deck, composition: Composition | None, radius: float | None = None
-) -> dict[str, Parameter]:
+def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
+    """Return the physical parameters that a protocol stands for."""
+    lines = "\n".join(f"{card} {arguments}" for card, arguments in _cards(protocol).items())
+    cards, egrid = parse_cards(lines)
+    stoichiometry = str(protocol.settings["stoichiometry"])
+    return _parameters(cards, egrid, cluster_radius(protocol), stoichiometry)
+
+
+@cache
+def _known_protocols() -> tuple[tuple[str, dict[str, Parameter]], ...]:
+    protocols = [load_protocol("feff", name) for name in protocol_names("feff")]
+    return tuple((each.label, protocol_parameters(each)) for each in protocols)
+
+
+def protocol_of(parameters: dict[str, Parameter]) -> str:
+    """Return the label of the protocol that these parameters are, or ``custom``."""
+    return next((label for label, known in _known_protocols() if known == parameters), CUSTOM)
+
+
+def deck_parameters(deck: Deck, composition: Composition | None) -> dict[str, Parameter]:
     """Return the physical parameters that a deck asks for.
 
     The same names whether the deck is ours or another's, so that equal calculations get equal ids.
     What steers the convergence of the SCF is left out: it does not move a converged result.
-    `composition` is the crystal's, or None where only a cluster is known; `radius` is the cluster's
-    in Å, or None where it has to be told from the atoms.
+    `composition` is the crystal's, or None where only a cluster is known.
     """
+    return dict(
+        _parameters(
+            deck.cards, deck.egrid, _apparent_radius(deck), _stoichiometry(deck, composition)
+        )
+    )
+
+
+def _parameters(
+    cards: Cards, egrid: EnergyGrid, radius: float, stoichiometry: str
+) -> dict[str, Parameter]:
+    """Name the arguments of the cards; an absent one is left out."""
     parameters: dict[str, Parameter] = {}
 
-    def add(name: str, value: bool | int | float | str | None, unit: str | None = None) -> None:
+    def add(name: str, value: ParameterValue | None, unit: str | None = None) -> None:
         if value is not None:
             parameters[name] = Parameter(value=value, unit=unit)
 
-    add("scf_radius", deck.argument("SCF", 0), ANGSTROM)
-    add("scf_molecule", deck.argument("SCF", 1) == 1.0 if "SCF" in deck.cards else None)
-    add("fms_radius", deck.argument("FMS", 0), ANGSTROM)
-    add("fms_molecule", deck.argument("FMS", 1) == 1.0 if "FMS" in deck.cards else None)
-    add("cluster_radius", _apparent_radius(deck) if radius is None else radius, ANGSTROM)
-    add("stoichiometry", _stoichiometry(deck, composition))
-    add("core_hole", _core_hole(deck))
-    add("exchange_model", deck.argument("EXCHANGE", 0))
-    add("exchange_vr", deck.argument("EXCHANGE", 1), "eV")
-    add("exchange_vi", deck.argument("EXCHANGE", 2), "eV")
-    add("background_exchange", deck.argument("EXCHANGE", 3))
-    add("s02", deck.argument("S02", 0))
-    add("k_max", deck.argument("XANES", 0), PER_ANGSTROM)
-    add("k_step", deck.argument("XANES", 1), PER_ANGSTROM)
-    add("e_step", deck.argument("XANES", 2), "eV")
-    add("path_length", deck.argument("RPATH", 0), ANGSTROM)
-    for number, words in enumerate(deck.egrid):
-        values = [words[0].lower(), *(float(word) for word in words[1:4])]
-        unit = PER_ANGSTROM if values[0] == "k_grid" else None
-        parameters[f"energy_grid_{number}"] = Parameter(value=values, unit=unit)
-    for card in sorted(set(deck.cards) - _DESCRIBED):
-        add(f"card_{card.lower()}", " ".join(deck.cards[card]))
+    for card, position, name, unit in _ARGUMENTS:
+        add(name, card_argument(cards, card, position), unit)
+    for card in ("SCF", "FMS"):
+        molecule = card_argument(cards, card, 1)
+        add(f"{card.lower()}_molecule", None if molecule is None else molecule == 1.0)
+    add("cluster_radius", radius, ANGSTROM)
+    add("stoichiometry", stoichiometry)
+    add("core_hole", _core_hole(cards))
+    for number, words in enumerate(egrid):
+        kind = words[0].lower()
+        unit = PER_ANGSTROM if kind == "k_grid" else None
+        add(f"energy_grid_{number}", [kind, *(float(word) for word in words[1:4])], unit)
+    for card in sorted(set(cards) - _DESCRIBED):
+        add(f"card_{card.lower()}", " ".join(cards[card]))
     return parameters
 
 
-_DESCRIBED = frozenset(
-    "ATOMS CONTROL COREHOLE EDGE EGRID EXCHANGE FMS HOLE NOHOLE POTENTIALS PRINT RPATH S02 SCF "
-    "XANES".split()
+# Card, position among its arguments, our name, unit (FEFF user's guide).
+_ARGUMENTS = (
+    ("SCF", 0, "scf_radius", ANGSTROM),
+    ("FMS", 0, "fms_radius", ANGSTROM),
+    ("EXCHANGE", 0, "exchange_model", None),
+    ("EXCHANGE", 1, "exchange_vr", "eV"),
+    ("EXCHANGE", 2, "exchange_vi", "eV"),
+    ("EXCHANGE", 3, "background_exchange", None),
+    ("S02", 0, "s02", None),
+    ("XANES", 0, "k_max", PER_ANGSTROM),
+    ("XANES", 1, "k_step", PER_ANGSTROM),
+    ("XANES", 2, "e_step", "eV"),
+    ("RPATH", 0, "path_length", ANGSTROM),
 )
+_DESCRIBED = {
+    *("ATOMS", "CONTROL", "COREHOLE", "EDGE", "EGRID", "EXCHANGE", "FMS", "HOLE", "NOHOLE"),
+    *("POTENTIALS", "PRINT", "RPATH", "S02", "SCF", "XANES"),
+}
 """Cards that have a parameter of their own above, or no bearing on the result."""
 
 
@@ -200,15 +236,16 @@ def _apparent_radius(deck: Deck) -> float:
     A deck does not state it, and its farthest atom is a little inside: the next whole Å is taken,
     and at least the radii of SCF and FMS, which nobody cuts short.
     """
-    distances = np.linalg.norm(deck.positions - deck.positions[deck.absorber()], axis=1)
-    farthest = float(np.ceil(round(float(distances.max()), 4)))
-    return max(farthest, deck.argument("SCF", 0) or 0.0, deck.argument("FMS", 0) or 0.0)
+    offsets = deck.positions - deck.positions[deck.absorber()]
+    farthest = float(np.sqrt((offsets**2).sum(axis=1).max()))
+    radii = (deck.argument("SCF", 0) or 0.0, deck.argument("FMS", 0) or 0.0)
+    return max(float(np.ceil(round(farthest, 4))), *radii)
 
 
-def _core_hole(deck: Deck) -> str:
-    if "NOHOLE" in deck.cards:
+def _core_hole(cards: Cards) -> str:
+    if "NOHOLE" in cards:
         return "none"
-    return " ".join(deck.cards.get("COREHOLE", ("FSR",)))
+    return " ".join(cards.get("COREHOLE", ("FSR",)))
 
 
 def _stoichiometry(deck: Deck, composition: Composition | None) -> str:

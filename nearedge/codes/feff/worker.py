@@ -37,7 +37,7 @@ def main(folder: str, stage_timeout: str, report_fd: str) -> None:
 
     deck = str(Path(folder) / "feff.inp")
     try:
-        feff10.validate(deck)
+        feff10.validate(deck)  # type: ignore[attr-defined]  # its stub forgets it
         config = feff10.FeffConfig.from_file(folder, deck, stage_timeout=float(stage_timeout))
         feff10.FeffPipeline(config).run_with_progress(progress)
     except (feff10.FeffParseError, feff10.FeffConfigError) as error:

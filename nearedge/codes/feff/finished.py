@@ -1,0 +1,335 @@
+"""Finished FEFF calculations, of any origin: folders and archives of ``feff.inp`` and ``xmu.dat``.
+
+Understood without asking is OmniXAS's tree, ``<material>/POSCAR`` and
+``<material>/FEFF-XANES/<site>_<El>/{feff.inp,xmu.dat}`` with ``<site>`` counted from 0
+(arXiv:2409.19552); else any folder with both files, the crystal taken from a POSCAR in it or up to
+two folders above, or from the deck.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from pymatgen.core import Structure
+
+from nearedge.codes.base import CodeResult
+from nearedge.codes.feff.crystal import (
+    deck_structure,
+    find_absorber,
+    read_poscar,
+    surroundings_agree,
+)
+from nearedge.codes.feff.deck import Deck, parse_deck
+from nearedge.codes.feff.elements import symbol
+from nearedge.codes.feff.inputs import DECK, deck_parameters, protocol_of
+from nearedge.codes.feff.members import BadMember, Fraction, Member, iter_members
+from nearedge.codes.feff.parse import parse_xmu
+from nearedge.errors import CodeError, IngestError
+from nearedge.schemas.calculation import Parameter
+
+OUTPUT = "xmu.dat"
+POSCAR = "POSCAR"
+SCF_LOG = "log1.dat"
+WANTED = frozenset({DECK, OUTPUT, POSCAR, SCF_LOG})
+MAX_HELD_BYTES = 256 * 1024**2
+"""Of files that wait for their partner."""
+_SITE_FOLDER = re.compile(r"(\d+)_([A-Z][a-z]?)")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished calculation; `fingerprint` is the hash of its files."""
+
+    label: str
+    fingerprint: str
+    structure: Structure
+    structure_label: str
+    absorbing_index: int
+    absorber: str
+    edge: str
+    parameters: dict[str, Parameter]
+    protocol: str
+    code_version: str
+    inputs: dict[str, str]
+    result: CodeResult
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A calculation whose files were recognised by their hash and not read again."""
+
+    label: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class BadRun:
+    """Files that give no calculation, with the reason."""
+
+    label: str
+    reason: str
+
+
+def iter_finished(
+    path: Path,
+    *,
+    known: Callable[[str], bool] | None = None,
+    progress: Fraction | None = None,
+) -> Iterator[FinishedRun | KnownRun | BadRun]:
+    """Yield the finished calculations in a folder or archive, and what could not be read.
+
+    Parameters
+    ----------
+    path
+        A folder, or a .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, which is not unpacked to disk.
+    known
+        Asked with each calculation's fingerprint; True passes it by as a `KnownRun`.
+    progress
+        Called with the share of an archive that has been read.
+
+    Raises
+    ------
+    IngestError
+        If `path` is neither.
+    """
+    pairing = _Pairing(path, known)
+    for member in iter_members(path, WANTED, progress):
+        if isinstance(member, BadMember):
+            yield BadRun(member.label, member.reason)
+        else:
+            yield from pairing.take(member)
+    yield from pairing.rest()
+
+
+class _Pairing:
+    """Brings the files of a calculation together as they come by, in whatever order."""
+
+    def __init__(self, path: Path, known: Callable[[str], bool] | None) -> None:
+        self._path = path
+        self._known = known
+        self._parts: OrderedDict[PurePosixPath, dict[str, bytes]] = OrderedDict()
+        self._poscars: OrderedDict[PurePosixPath, bytes] = OrderedDict()
+        self._structures: OrderedDict[PurePosixPath, Structure | str] = OrderedDict()
+        self._held = 0
+        self._poscar_folders: frozenset[PurePosixPath] | None = None
+        self._seen = False
+
+    def take(self, member: Member) -> Iterator[FinishedRun | KnownRun | BadRun]:
+        """Take a file and yield what it completes."""
+        folder, name = member.path.parent, member.path.name
+        self._held += len(member.content)
+        if name == POSCAR:
+            self._poscars[folder] = member.content
+            for waiting in [each for each in self._parts if folder in _ancestry(each)]:
+                yield from self._try(waiting)
+        else:
+            self._parts.setdefault(folder, {})[name] = member.content
+            yield from self._try(folder)
+        yield from self._shed()
+
+    def rest(self) -> Iterator[FinishedRun | KnownRun | BadRun]:
+        """Yield what is left when the last file has come by."""
+        for folder in list(self._parts):
+            parts = self._parts.pop(folder)
+            if DECK in parts and OUTPUT in parts:
+                yield self._read(folder, parts)
+            elif parts.keys() & {DECK, OUTPUT}:
+                self._seen = True
+                there, missing = (DECK, OUTPUT) if DECK in parts else (OUTPUT, DECK)
+                yield BadRun(_label(folder, None), f"{there} has no {missing} beside it")
+        if not self._seen:
+            yield BadRun(self._path.name, "holds no feff.inp with an xmu.dat")
+
+    def _try(self, folder: PurePosixPath) -> Iterator[FinishedRun | KnownRun | BadRun]:
+        parts = self._parts[folder]
+        if DECK not in parts or OUTPUT not in parts or self._poscar_is_to_come(folder):
+            return
+        del self._parts[folder]
+        self._held -= sum(len(content) for content in parts.values())
+        yield self._read(folder, parts)
+
+    def _poscar_is_to_come(self, folder: PurePosixPath) -> bool:
+        """Whether a POSCAR of this calculation is stored further on.
+
+        In a folder they come first. Of an archive the names are read through once, the first time
+        that a calculation comes without; in OmniXAS's none does.
+        """
+        if self._path.is_dir() or any(each in self._poscars for each in _ancestry(folder)):
+            return False
+        if self._poscar_folders is None:
+            members = iter_members(self._path, frozenset({POSCAR}))
+            self._poscar_folders = frozenset(
+                m.path.parent for m in members if isinstance(m, Member)
+            )
+        return any(each in self._poscar_folders for each in _ancestry(folder))
+
+    def _shed(self) -> Iterator[BadRun]:
+        """Give up the oldest files when too many wait."""
+        while self._held > MAX_HELD_BYTES:
+            if self._parts:
+                folder, parts = self._parts.popitem(last=False)
+                self._held -= sum(len(content) for content in parts.values())
+                yield BadRun(
+                    _label(folder, None),
+                    "its files are too far apart in the archive: unpack it and ingest the folder",
+                )
+            else:
+                folder, content = self._poscars.popitem(last=False)
+                self._held -= len(content)
+
+    def _read(
+        self, folder: PurePosixPath, parts: dict[str, bytes]
+    ) -> FinishedRun | KnownRun | BadRun:
+        self._seen = True
+        home = next((each for each in _ancestry(folder) if each in self._poscars), None)
+        label = _label(folder, home)
+        poscar = b"" if home is None else self._poscars[home]
+        fingerprint = _fingerprint(parts[DECK], parts[OUTPUT], poscar)
+        if self._known is not None and self._known(fingerprint):
+            return KnownRun(label, fingerprint)
+        try:
+            run = read_finished(
+                parts[DECK].decode("utf-8", "replace"),
+                parts[OUTPUT].decode("utf-8", "replace"),
+                None if home is None else self._structure(home),
+                site=_site(folder),
+                scf_log=parts.get(SCF_LOG, b"").decode("utf-8", "replace"),
+            )
+        except CodeError as error:
+            return BadRun(label, error.message)
+        except IngestError as error:
+            return BadRun(label, str(error))
+        named = _material(folder, home)
+        return replace(run, label=label, fingerprint=fingerprint, structure_label=named)
+
+    def _structure(self, home: PurePosixPath) -> Structure:
+        """Return the POSCAR's structure; the sites of a material share one."""
+        if home not in self._structures:
+            try:
+                read: Structure | str = read_poscar(self._poscars[home].decode("utf-8", "replace"))
+            except IngestError as error:
+                read = str(error)
+            self._structures[home] = read
+            if len(self._structures) > 64:
+                self._structures.popitem(last=False)
+        found = self._structures[home]
+        if isinstance(found, str):
+            raise IngestError(found)
+        return found
+
+
+def read_finished(
+    deck_text: str,
+    output: str,
+    structure: Structure | None,
+    *,
+    site: tuple[int, str] | None = None,
+    scf_log: str = "",
+) -> FinishedRun:
+    """Read one finished calculation; labels and fingerprint are the caller's to fill in.
+
+    Parameters
+    ----------
+    deck_text, output
+        Texts of ``feff.inp`` and ``xmu.dat``.
+    structure
+        The crystal, or None to take it from the deck.
+    site
+        Site and element of the absorber as the folder's name states them; None to find the site.
+    scf_log
+        Text of ``log1.dat``, where it was kept.
+
+    Raises
+    ------
+    CodeError
+        If a file is damaged or of another calculation.
+    IngestError
+        If deck and structure do not belong together.
+    """
+    if "Convergence not reached" in scf_log:
+        raise IngestError("FEFF's self-consistent field did not converge, says log1.dat")
+    deck = parse_deck(deck_text)
+    xmu = parse_xmu(output)
+    xmu.check_against(deck)
+    note = None
+    index: int | None = None
+    crystal = structure
+    if structure is None:
+        structure, index, note = deck_structure(deck)
+        crystal = structure if note is None else None
+    if index is None:
+        index = _absorbing_index(structure, deck, site)
+    parameters = deck_parameters(deck, None if crystal is None else crystal.composition)
+    result = xmu.result()
+    return FinishedRun(
+        label="",
+        fingerprint="",
+        structure=structure,
+        structure_label="",
+        absorbing_index=index,
+        absorber=symbol(deck.atomic_numbers[0]),
+        edge=deck.edge,
+        parameters=parameters,
+        protocol=protocol_of(parameters),
+        code_version=xmu.header.version,
+        inputs={DECK: deck_text},
+        result=result if note is None else replace(result, warnings=[note]),
+    )
+
+
+def _absorbing_index(structure: Structure, deck: Deck, site: tuple[int, str] | None) -> int:
+    if deck.crystal is not None and len(deck.crystal.symbols) != len(structure):
+        raise IngestError(
+            f"the deck is of a crystal with {len(deck.crystal.symbols)} sites, POSCAR has "
+            f"{len(structure)}"
+        )
+    if site is None:
+        return find_absorber(structure, deck)
+    index, element = site
+    absorber = symbol(deck.atomic_numbers[0])
+    if element != absorber:
+        raise IngestError(f"the folder says {element}, the deck's absorber is {absorber}")
+    if index >= len(structure) or structure[index].specie.symbol != absorber:
+        raise IngestError(f"the folder says site {index}, which is no {absorber} of the structure")
+    if not surroundings_agree(structure, index, deck):
+        raise IngestError(f"site {index} of the structure has other neighbours than the deck")
+    return index
+
+
+def _ancestry(folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
+    """Return where a calculation's POSCAR may be: in its folder, or one or two above."""
+    return (folder, *list(folder.parents)[:2])
+
+
+def _site(folder: PurePosixPath) -> tuple[int, str] | None:
+    match = _SITE_FOLDER.fullmatch(folder.name)
+    return None if match is None else (int(match.group(1)), match.group(2))
+
+
+def _material(folder: PurePosixPath, home: PurePosixPath | None) -> str:
+    if home is not None:
+        return home.name or folder.name
+    if _site(folder) is not None and len(folder.parts) > 2:
+        return folder.parts[-3]
+    return folder.name
+
+
+def _label(folder: PurePosixPath, home: PurePosixPath | None) -> str:
+    """Return the name people know: ``<material>_<site>`` where there is a site, else the path."""
+    site = _site(folder)
+    if site is None or (home is None and len(folder.parts) < 3):
+        return str(folder)
+    return f"{_material(folder, home)}_{site[0]:03d}"
+
+
+def _fingerprint(*contents: bytes) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(f"{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()[:32]
