@@ -1,0 +1,246 @@
+"""The maker that every simulation code shares: one absorbing site, one job."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jobflow
+from jobflow.core.job import job
+from jobflow.core.maker import Maker
+from jobflow.core.state import CURRENT_JOB
+from pydantic import BaseModel, ConfigDict
+from pymatgen.core.structure import Structure
+
+from nearedge.codes import get_code
+from nearedge.errors import CodeError, DatabaseUnavailable, ResourceError, StructureError
+from nearedge.launch.fireworks import refuse_memory_store
+from nearedge.makers.documents import Site, completed_record, describe_site, failed_record
+from nearedge.makers.leftover import load_leftover, remove_leftover, save_leftover
+from nearedge.schemas import COMPLETED, CalculationDoc, SourceRef, StructureDoc
+from nearedge.schemas.spectrum import site_spectrum_id
+from nearedge.settings import Settings, get_settings
+from nearedge.store.claims import Claims
+from nearedge.store.connection import connect
+from nearedge.store.records import Record
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.absorbers import unique_absorbers
+from nearedge.structures.checks import check_structure
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two attempts to store a result while the database is away."""
+
+
+class SiteOutcome(BaseModel):
+    """What a site's job returns: where its documents are, and how it ended.
+
+    Plain numbers and strings, so that it can be stored whatever the code gave.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    calculation_id: str
+    spectrum_id: str | None
+    absorbing_index: int
+    multiplicity: int
+    state: str
+
+    @property
+    def completed(self) -> bool:
+        """Whether the site has a spectrum."""
+        return self.state == COMPLETED
+
+
+@dataclass
+class SimulationMaker(Maker):
+    """Compute the spectrum of one absorbing site, unless it is known.
+
+    Parameters
+    ----------
+    name
+        The job's name.
+    code
+        The simulation code; see `nearedge.codes.code_names`.
+    edge
+        Absorption edge: ``K``, ``L1``, ``L2`` or ``L3``.
+    protocol
+        Named parameter set of the code, such as ``fast`` or ``fast@1``.
+    project
+        Name that the documents are filed under, besides those they have.
+    rerun_failed
+        Compute again what is known to have failed by name, for example after a longer
+        ``stage_timeout``.
+    patience
+        Seconds to keep trying to store a finished result while the database is away.
+    """
+
+    name: str = "simulation"
+    code: str = "feff"
+    edge: str = "K"
+    protocol: str = "fast"
+    project: str | None = None
+    rerun_failed: bool = False
+    patience: float = 600.0
+
+    @job(output_schema=SiteOutcome)
+    def make(
+        self, structure: Structure, absorbing_index: int, source: SourceRef | None = None
+    ) -> SiteOutcome:
+        """Return the outcome for one site; as a job, when called on a maker.
+
+        A failure that has a name is recorded and returned, so that the crystal's other sites and
+        its average go on.
+
+        Parameters
+        ----------
+        structure
+            An ordered structure.
+        absorbing_index
+            Index of the absorbing site in it.
+        source
+            Where the structure came from.
+
+        Raises
+        ------
+        StructureError
+            If no code could use the structure.
+        ResourceError
+            If the machine is at fault: run the job again.
+        DatabaseUnavailable
+            If the database is away, or stays away for longer than `patience` after the run.
+        LaunchError
+            If a worker would lose the outcome.
+        """
+        _refuse_lost_outcome()
+        settings = get_settings()
+        site = self._site(structure, absorbing_index, source)
+        database = connect(settings)
+        if known := self._known(SpectraStore(database), site):
+            return known
+        with Claims(database).hold(site.calculation_id) as claim:
+            # Whoever held the claim before us may have finished it.
+            if known := self._known(SpectraStore(database), site):
+                return known
+            folder = settings.runs / site.calculation_id
+            record = load_leftover(folder, site.calculation_id)
+            if record is None:
+                record = self._run(site, settings, claim.progress)
+                save_leftover(folder, record)
+            self._store_patiently(record, settings)
+            remove_leftover(folder)
+            if record.calculation.run_dir is None:
+                shutil.rmtree(folder, ignore_errors=True)
+        return _outcome(site, record.calculation)
+
+    def _site(self, structure: Structure, absorbing_index: int, source: SourceRef | None) -> Site:
+        formula = structure.composition.reduced_formula
+        source = source or SourceRef(kind="object", label=formula)
+        check_structure(structure, label=source.label)
+        if not 0 <= absorbing_index < len(structure):
+            raise StructureError(
+                f"{source.label} has no site {absorbing_index}: its sites are 0 to "
+                f"{len(structure) - 1}."
+            )
+        return describe_site(
+            get_code(self.code),
+            StructureDoc.from_structure(structure, source),
+            absorbing_index,
+            multiplicity_of(structure, absorbing_index),
+            edge=self.edge,
+            protocol=self.protocol,
+        )
+
+    def _known(self, store: SpectraStore, site: Site) -> SiteOutcome | None:
+        """Return the outcome of a recorded calculation, after filing it under the project."""
+        calculation = store.calculation(site.calculation_id)
+        if calculation is None or (self.rerun_failed and not calculation.completed):
+            return None
+        if self.project is not None and self.project not in calculation.projects:
+            store.add_project([site.calculation_id], self.project)
+        return _outcome(site, calculation)
+
+    def _run(self, site: Site, settings: Settings, progress: Callable[[str], None]) -> Record:
+        """Run the code in a fresh folder; a named failure gives a record like a result does."""
+        host = socket.gethostname()
+        if site.refusal is not None:
+            return failed_record(site, site.refusal, project=self.project, host=host)
+        # A folder of its own for each attempt: an earlier one may have left files behind.
+        run_dir = settings.runs / site.calculation_id / uuid.uuid4().hex[:12]
+        code = get_code(site.inputs.code)
+        kept = False
+        try:
+            result = code.run(
+                site.inputs, run_dir, stage_timeout=settings.stage_timeout, progress=progress
+            )
+            kept = settings.keep_runs
+            return completed_record(
+                site,
+                result,
+                project=self.project,
+                host=host,
+                run_dir=str(run_dir) if kept else None,
+            )
+        except CodeError as error:
+            kept = True
+            return failed_record(site, error, project=self.project, host=host, run_dir=str(run_dir))
+        except OSError as error:
+            raise ResourceError(f"{site.label} could not be run in {run_dir}: {error}.") from error
+        finally:
+            # Also after a full disk or a stop: files that nobody will read make neither better.
+            if not kept:
+                shutil.rmtree(run_dir, ignore_errors=True)
+
+    def _store_patiently(self, record: Record, settings: Settings) -> None:
+        deadline = time.monotonic() + self.patience
+        pause = 0.5
+        while True:
+            try:
+                # Connected anew each time: an embedded server may come back on another port.
+                store = SpectraStore(connect(settings))
+                store.record(*record)
+                # A result left over from another project's job is this one's as well.
+                if self.project is not None and self.project not in record.calculation.projects:
+                    store.add_project([record.calculation.calculation_id], self.project)
+                return
+            except DatabaseUnavailable as error:
+                if time.monotonic() + pause > deadline:
+                    folder = settings.runs / record.calculation.calculation_id
+                    raise DatabaseUnavailable(
+                        f"{error} The finished result waits in {folder}: running the job again on "
+                        "this machine stores it without computing."
+                    ) from error
+                log.warning("The result waits for the database: %s", error)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def multiplicity_of(structure: Structure, index: int) -> int:
+    """Return how many sites of the cell are equivalent to site `index`, itself included."""
+    for absorber in unique_absorbers(structure, structure[index].specie.symbol):
+        if index in absorber.equivalent:
+            return absorber.multiplicity
+    raise AssertionError("every site of an element is in one of its orbits")
+
+
+def _outcome(site: Site, calculation: CalculationDoc) -> SiteOutcome:
+    return SiteOutcome(
+        calculation_id=site.calculation_id,
+        spectrum_id=site_spectrum_id(site.calculation_id) if calculation.completed else None,
+        absorbing_index=site.absorbing_index,
+        multiplicity=site.multiplicity,
+        state=calculation.state,
+    )
+
+
+def _refuse_lost_outcome() -> None:
+    """Raise if this job runs under FireWorks and its output would end with the worker."""
+    current = CURRENT_JOB.job
+    if current is not None and "fw_id" in current.metadata:
+        refuse_memory_store(jobflow.SETTINGS.JOB_STORE)

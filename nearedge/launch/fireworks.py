@@ -1,0 +1,140 @@
+"""The launchpad and the job store, from the same settings as everything else.
+
+Passwords stay in the settings: neither a launchpad nor a job store is ever serialised into a
+workflow, so what the database holds of a job names no host and no secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import jobflow
+from fireworks.core.launchpad import LaunchPad
+from jobflow.core.store import JobStore
+from maggma.stores import GridFSStore, MemoryStore, MongoStore
+
+from nearedge.errors import LaunchError
+from nearedge.settings import Settings
+from nearedge.store.connection import mongo_uri
+from nearedge.store.operations import operation
+
+if TYPE_CHECKING:
+    from fireworks import Workflow
+
+JOB_OUTPUTS = "job_outputs"
+"""Collection of jobflow's outputs, in the launchpad's database."""
+
+SPEC_KEY = "nearedge"
+"""Where a Firework's spec carries what NearEdge asks about it; no leading ``_``, which would
+change scheduling."""
+
+SOCKET_MILLISECONDS = 120_000
+"""Longest wait for one answer."""
+
+BULK = 100
+"""Workflows per insertion, so that one never exceeds a message of the wire protocol."""
+
+
+def _client_options(settings: Settings) -> dict[str, object]:
+    milliseconds = int(settings.database_timeout * 1000)
+    return {
+        "serverSelectionTimeoutMS": milliseconds,
+        "connectTimeoutMS": milliseconds,
+        "socketTimeoutMS": max(milliseconds, SOCKET_MILLISECONDS),
+        # As in nearedge.store.connection: an acknowledged write survives `kill -9`.
+        "w": 1 if settings.mongo_uri is None else "majority",
+        "journal": True,
+    }
+
+
+def launchpad(settings: Settings) -> LaunchPad:
+    """Return the launchpad of these settings; nothing is asked of the server yet.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        If the settings lead to no database.
+    """
+    return LaunchPad(
+        host=mongo_uri(settings, database=settings.launchpad_database),
+        uri_mode=True,
+        name=settings.launchpad_database,
+        mongoclient_kwargs=_client_options(settings),
+        strm_lvl="CRITICAL",
+    )
+
+
+@operation
+def ensure_launchpad_indexes(pad: LaunchPad) -> None:
+    """Make the id counter and every index that the queue is asked through; idempotent."""
+    # FireWorks makes the counter in `reset` alone, which deletes everything first.
+    pad.fw_id_assigner.update_one(
+        {"_id": -1}, {"$setOnInsert": {"next_fw_id": 1, "next_launch_id": 1}}, upsert=True
+    )
+    pad.tuneup(bkground=True)
+    for field in ("calculation_id", "project", "kind"):
+        pad.fireworks.create_index(f"spec.{SPEC_KEY}.{field}", background=True)
+    pad.launches.create_index("launch_dir", background=True)
+    outputs = pad.db[JOB_OUTPUTS]
+    outputs.create_index([("uuid", 1), ("index", -1)], background=True)
+
+
+def job_store(settings: Settings) -> JobStore:
+    """Return the job store of these settings: documents, and a GridFS store named ``data``."""
+    uri = mongo_uri(settings)
+    options = _client_options(settings)
+    return JobStore(
+        MongoStore(
+            database=settings.launchpad_database,
+            collection_name=JOB_OUTPUTS,
+            uri=uri,
+            mongoclient_kwargs=options,
+        ),
+        additional_stores={
+            "data": GridFSStore(
+                database=settings.launchpad_database,
+                collection_name=f"{JOB_OUTPUTS}_data",
+                uri=uri,
+                mongoclient_kwargs=options,
+                ensure_metadata=True,
+            )
+        },
+    )
+
+
+def configure_jobflow(settings: Settings) -> JobStore:
+    """Make `settings` decide where this process's jobs put their outputs; return the store."""
+    store = job_store(settings)
+    jobflow.SETTINGS.JOB_STORE = store
+    return store
+
+
+def is_memory_store(store: JobStore) -> bool:
+    """Return whether outputs put into `store` end with the process."""
+    return isinstance(store.docs_store, MemoryStore)
+
+
+def refuse_memory_store(store: JobStore) -> None:
+    """Raise unless outputs put into `store` outlive this process.
+
+    Raises
+    ------
+    LaunchError
+        If they do not: a Firework would be COMPLETED and its result lost.
+    """
+    if is_memory_store(store):
+        raise LaunchError(
+            "This worker's job store is a MemoryStore, so results would be lost when it ends: "
+            "start it with `nearedge run`, which takes the job store from NearEdge's settings."
+        )
+
+
+@operation
+def add_workflows(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
+    """Add workflows in bulk, without FireWorks' progress bar."""
+    for start in range(0, len(workflows), BULK):
+        with contextlib.redirect_stderr(io.StringIO()):
+            pad.bulk_add_wfs(list(workflows[start : start + BULK]))

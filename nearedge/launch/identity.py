@@ -1,0 +1,68 @@
+"""Who a worker is: part of every launch, so that recovery asks the process and not the clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Self
+
+import psutil
+
+# A process's start as psutil computes it from the boot time may move by a jiffy between calls.
+_START_TOLERANCE = 1.0
+
+
+@dataclass(frozen=True)
+class WorkerIdentity:
+    """A worker process, told apart from a later process with the same number.
+
+    Parameters
+    ----------
+    host
+        Name of the machine.
+    pid
+        Number of the process.
+    started
+        When it started, in seconds since the epoch.
+    """
+
+    host: str
+    pid: int
+    started: float
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Return the identity of the running process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time())
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """Read what `name` gives, or return None for a worker that is not one of ours."""
+        parts = name.split("|")
+        try:
+            host, pid, started = parts
+            return cls(host, int(pid), float(started))
+        except ValueError:
+            return None
+
+    @property
+    def name(self) -> str:
+        """What a launch stores as its worker's name."""
+        return f"{self.host}|{self.pid}|{self.started:.2f}"
+
+    @property
+    def here(self) -> bool:
+        """Whether it runs, or ran, on this machine."""
+        return self.host == socket.gethostname()
+
+    def alive(self) -> bool:
+        """Return whether the process still runs; only meaningful on its own machine."""
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return abs(process.create_time() - self.started) < _START_TOLERANCE
+        except psutil.NoSuchProcess:
+            return False

@@ -1,0 +1,236 @@
+"""Submit many structures at once, computing nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fireworks.core.launchpad import LaunchPad
+from jobflow.core.flow import Flow
+from jobflow.managers.fireworks import flow_to_workflow
+
+from nearedge.errors import StructureError
+from nearedge.launch.fireworks import add_workflows, ensure_launchpad_indexes, launchpad
+from nearedge.launch.queue_state import QueuedJob, queued
+from nearedge.makers.average import average_id
+from nearedge.makers.documents import Site
+from nearedge.schemas import SpectrumKind, StructureDoc
+from nearedge.settings import Settings, get_settings
+from nearedge.store.operations import operation
+from nearedge.store.queries import CalculationQuery, SpectrumQuery
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.checks import check_structure
+from nearedge.structures.source import LoadedStructure, Refusal
+from nearedge.workflows.spectrum import SpectrumFlowMaker, flow_of, plan_sites, shares
+
+_BATCH = 2000
+"""Ids per question to the database."""
+
+
+@dataclass(frozen=True)
+class SubmissionReport:
+    """What became of a submission; numbers of sites.
+
+    Parameters
+    ----------
+    new
+        Added to the queue, or put back into it after they had fizzled.
+    known
+        Recorded already, completed or failed by name; nothing will run.
+    queued
+        In the queue already.
+    refused
+        Structures of which nothing was submitted, with reasons.
+    """
+
+    new: int
+    known: int
+    queued: int
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Crystal:
+    """One structure, absorber, edge and code: what one flow computes."""
+
+    maker: SpectrumFlowMaker
+    sites: list[Site]
+
+    @property
+    def average_id(self) -> str:
+        first = self.sites[0]
+        return average_id(
+            shares(self.sites), first.structure.structure_key, first.absorber, first.edge
+        )
+
+    def lacks_average(self, known: _Known) -> bool:
+        """Whether every site is known, one at least completed, and nobody averaged them."""
+        ids = {site.calculation_id for site in self.sites}
+        return (
+            ids <= known.calculations
+            and bool(ids & known.completed)
+            and self.average_id not in known.averages
+        )
+
+
+def submit(
+    structures: Sequence[LoadedStructure | Refusal],
+    *,
+    absorber: str,
+    edge: str = "K",
+    codes: Sequence[str] = ("feff",),
+    protocol: str = "fast",
+    project: str | None = None,
+    rerun_failed: bool = False,
+    settings: Settings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SubmissionReport:
+    """Add to the queue what is neither known nor queued.
+
+    Parameters
+    ----------
+    structures
+        As `nearedge.structures.sources.load_structures` gives them; refusals are passed on.
+    absorber, edge
+        Absorbing element and edge.
+    codes
+        Simulation codes.
+    protocol
+        Parameter set, by name.
+    project
+        Name that all documents are filed under, those that are known already included.
+    rerun_failed
+        Compute again what is known to have failed by name.
+    settings
+        Default: this process's.
+    progress
+        Called with the number of structures looked at and their total.
+
+    Raises
+    ------
+    DatabaseUnavailable, ForeignDatabase
+        If the database is not there or not NearEdge's; nothing is submitted then.
+    """
+    settings = settings or get_settings()
+    store = SpectraStore.from_settings(settings)
+    pad = launchpad(settings)
+    ensure_launchpad_indexes(pad)
+    makers = [
+        SpectrumFlowMaker.for_code(
+            code, protocol=protocol, project=project, rerun_failed=rerun_failed
+        )
+        for code in codes
+    ]
+    crystals: dict[str, _Crystal] = {}
+    refused: list[Refusal] = []
+    for number, loaded in enumerate(structures, start=1):
+        for planned in _planned(loaded, makers, absorber, edge):
+            if isinstance(planned, Refusal):
+                refused.append(planned)
+            else:
+                # The same structure given twice is one crystal.
+                crystals.setdefault(planned.average_id, planned)
+        if progress is not None:
+            progress(number, len(structures))
+    plan = list(crystals.values())
+    known = _known(store, plan, rerun_failed=rerun_failed)
+    report = _enqueue(pad, plan, known, project)
+    if project is not None:
+        store.add_project(sorted(known.calculations), project)
+    return replace(report, refused=tuple(refused))
+
+
+def _planned(
+    loaded: LoadedStructure | Refusal,
+    makers: Sequence[SpectrumFlowMaker],
+    absorber: str,
+    edge: str,
+) -> Iterator[_Crystal | Refusal]:
+    """Yield what each maker would compute, or why it computes nothing."""
+    if isinstance(loaded, Refusal):
+        yield loaded
+        return
+    label = loaded.source.label
+    try:
+        check_structure(loaded.structure, absorber, label=label)
+        document = StructureDoc.from_structure(loaded.structure, loaded.source)
+        for maker in makers:
+            sites = plan_sites(maker.site_maker, document, absorber, edge)
+            refusals = [site.refusal for site in sites if site.refusal is not None]
+            if len(refusals) == len(sites):
+                yield Refusal(label, refusals[0].message)
+            else:
+                yield _Crystal(maker, sites)
+    except StructureError as error:
+        yield Refusal(label, str(error))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the store holds of a plan: calculations, those of them completed, and averages."""
+
+    calculations: set[str]
+    completed: set[str]
+    averages: set[str]
+
+
+def _known(store: SpectraStore, plan: Sequence[_Crystal], *, rerun_failed: bool) -> _Known:
+    ids = [site.calculation_id for crystal in plan for site in crystal.sites]
+    completed = store.completed(ids)
+    known = set(completed)
+    if not rerun_failed:
+        for batch in _batches(ids):
+            query = CalculationQuery(calculation_ids=batch, failed=True)
+            known.update(each.calculation_id for each in store.calculations(query))
+    averages: set[str] = set()
+    for batch in _batches([crystal.average_id for crystal in plan]):
+        query_averages = SpectrumQuery(spectrum_ids=batch, kind=SpectrumKind.AVERAGE)
+        averages.update(row.spectrum_id for row in store.listing(query_averages))
+    return _Known(known, completed, averages)
+
+
+@operation
+def _enqueue(
+    pad: LaunchPad, plan: Sequence[_Crystal], known: _Known, project: str | None
+) -> SubmissionReport:
+    """Add flows for what is neither known nor queued, and put back what has fizzled."""
+    ids = [site.calculation_id for crystal in plan for site in crystal.sites]
+    unknown = [each for each in ids if each not in known.calculations]
+    waiting, fizzled = queued(pad, unknown), queued(pad, unknown, states=["FIZZLED"])
+    flows: list[Flow] = []
+    put_back: list[int] = []
+    new = already = 0
+    for crystal in plan:
+        wanted: list[Site] = []
+        for site in crystal.sites:
+            this = site.calculation_id
+            if this in known.calculations:
+                continue
+            if _of_project(waiting.get(this, []), project):
+                already += 1
+                continue
+            new += 1
+            if again := _of_project(fizzled.get(this, []), project):
+                put_back.append(again[0].fw_id)
+            else:
+                wanted.append(site)
+        if wanted or crystal.lacks_average(known):
+            flows.append(flow_of(crystal.maker, crystal.sites, wanted))
+    for fw_id in put_back:
+        pad.rerun_fw(fw_id)
+    add_workflows(pad, [flow_to_workflow(flow) for flow in flows])
+    return SubmissionReport(new=new, known=len(ids) - new - already, queued=already)
+
+
+def _of_project(jobs: Sequence[QueuedJob], project: str | None) -> list[QueuedJob]:
+    """Return the jobs that will file their documents under `project`, if it is given.
+
+    A job of another project computes the same, but files it elsewhere; a second job is added, which
+    finds the result and costs nothing.
+    """
+    return [job for job in jobs if project is None or job.project == project]
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]

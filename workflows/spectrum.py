@@ -1,0 +1,157 @@
+"""A crystal's spectrum: every symmetry-unique absorber, then the average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from jobflow.core.flow import Flow
+from jobflow.core.job import Job
+from jobflow.core.maker import Maker
+from jobflow.core.reference import OnMissing
+from pymatgen.core.structure import Structure
+
+from nearedge.codes import get_code
+from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.makers.average import AverageMaker, SiteShare
+from nearedge.makers.documents import Site, describe_site
+from nearedge.makers.feff import FeffMaker
+from nearedge.makers.simulation import SimulationMaker
+from nearedge.schemas import SourceRef, StructureDoc
+from nearedge.structures.absorbers import unique_absorbers
+from nearedge.structures.checks import check_structure
+
+_SITE_MAKERS: dict[str, type[SimulationMaker]] = {"feff": FeffMaker}
+
+AVERAGE_PRIORITY = 1
+"""Averages take milliseconds and go before sites, so that finished crystals show at once."""
+
+
+@dataclass
+class SpectrumFlowMaker(Maker):
+    """Crystal → sites → average.
+
+    Parameters
+    ----------
+    name
+        The flow's name.
+    site_maker
+        Computes each symmetry-unique absorber.
+    average_maker
+        Averages those that completed; a site that failed does not stop it.
+    """
+
+    name: str = "spectrum"
+    site_maker: SimulationMaker = field(default_factory=FeffMaker)
+    average_maker: AverageMaker = field(default_factory=AverageMaker)
+
+    @classmethod
+    def for_code(
+        cls,
+        code: str,
+        *,
+        protocol: str = "fast",
+        project: str | None = None,
+        rerun_failed: bool = False,
+    ) -> SpectrumFlowMaker:
+        """Return the maker for a code by its name.
+
+        Raises
+        ------
+        InputRefused
+            If no code has that name.
+        """
+        get_code(code)
+        maker = _SITE_MAKERS.get(code, SimulationMaker)
+        return cls(
+            site_maker=maker(
+                code=code, protocol=protocol, project=project, rerun_failed=rerun_failed
+            ),
+            average_maker=AverageMaker(project=project),
+        )
+
+    def make(
+        self, structure: Structure, absorber: str, edge: str = "K", source: SourceRef | None = None
+    ) -> Flow:
+        """Return the flow of one crystal.
+
+        Parameters
+        ----------
+        structure
+            An ordered structure.
+        absorber
+            Symbol of the absorbing element.
+        edge
+            Absorption edge, such as ``K``.
+        source
+            Where the structure came from.
+
+        Raises
+        ------
+        StructureError
+            If the structure is refused or lacks the element.
+        """
+        source = source or SourceRef(kind="object", label=structure.composition.reduced_formula)
+        check_structure(structure, absorber, label=source.label)
+        sites = plan_sites(
+            self.site_maker, StructureDoc.from_structure(structure, source), absorber, edge
+        )
+        return flow_of(self, sites, sites)
+
+
+def plan_sites(
+    maker: SimulationMaker, structure: StructureDoc, absorber: str, edge: str
+) -> list[Site]:
+    """Return the symmetry-unique absorbers with the calculations that `maker` would do on them."""
+    code = get_code(maker.code)
+    return [
+        describe_site(
+            code,
+            structure,
+            each.index,
+            each.multiplicity,
+            edge=edge,
+            protocol=maker.protocol,
+        )
+        for each in unique_absorbers(structure.to_structure(), absorber)
+    ]
+
+
+def shares(sites: Sequence[Site]) -> list[SiteShare]:
+    """Return what an average needs to know of its sites."""
+    return [
+        SiteShare(
+            calculation_id=site.calculation_id,
+            parameters_id=site.parameters_id,
+            absorbing_index=site.absorbing_index,
+            multiplicity=site.multiplicity,
+        )
+        for site in sites
+    ]
+
+
+def flow_of(maker: SpectrumFlowMaker, sites: Sequence[Site], wanted: Sequence[Site]) -> Flow:
+    """Return a flow that runs the sites in `wanted` and averages over all of `sites`.
+
+    All sites are of one structure, absorber and edge.
+    """
+    first = sites[0]
+    structure = first.structure.to_structure()
+    site_maker = replace(maker.site_maker, edge=first.edge)
+    jobs: list[Job] = []
+    for site in wanted:
+        job = site_maker.make(structure, site.absorbing_index, site.structure.source)
+        _describe(job, "site", site.label, site_maker.project, calculation_id=site.calculation_id)
+        jobs.append(job)
+    average = maker.average_maker.make(shares(sites), [job.output for job in jobs])
+    average.config.on_missing_references = OnMissing.NONE
+    average.config.manager_config = {"_priority": AVERAGE_PRIORITY}
+    label = f"{first.structure.source.label} {first.absorber} {first.edge}"
+    _describe(average, "average", label, maker.average_maker.project)
+    return Flow([*jobs, average], name=f"{maker.name} {label}")
+
+
+def _describe(job: Job, kind: str, label: str, project: str | None, **more: str) -> None:
+    """Say in the job's metadata, and so in its Firework's spec, what it is about."""
+    job.name = f"{job.name} {label}"
+    job.update_metadata({SPEC_KEY: {"kind": kind, "label": label, "project": project, **more}})
