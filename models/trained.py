@@ -56,8 +56,9 @@ class TrainedModel:
         head = head_from_bytes(card.head, weights)
         if (head.size, head.points) != (card.featurizer.size, card.grid.points):
             raise ModelError(
-                f"The weights of the model {card.name} turn {head.size} features into {head.points} "
-                f"energies where its card has {card.featurizer.size} and {card.grid.points}."
+                f"The weights of the model {card.name} turn {head.size} features into "
+                f"{head.points} energies where its card has {card.featurizer.size} and "
+                f"{card.grid.points}."
             )
         return cls(card, head)
 

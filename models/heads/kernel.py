@@ -294,8 +294,8 @@ def _check_shapes(head: KernelHead) -> None:
     finite = all(bool(np.all(np.isfinite(array))) for array in (*arrays, head.error.energy_scale))
     if wrong or rows < 1 or len(points) != 1 or not finite or not head.length > 0:
         raise ModelError(
-            f"The model's weights do not fit together ({', '.join(wrong) or 'numbers'}): the file is "
-            "damaged or another program's."
+            f"The model's weights do not fit together ({', '.join(wrong) or 'numbers'}): the file "
+            "is damaged or another program's."
         )
 
 
@@ -319,7 +319,7 @@ def _best_length(
     train: FloatArray, targets: FloatArray, groups: list[IntArray], ridge: float, seed: int
 ) -> float:
     """Return the length that predicts materials left out best, the default where they are few."""
-    default = LENGTH_PER_FEATURE * train.shape[1]
+    default = LENGTH_PER_FEATURE * float(train.shape[1])
     if len(groups) < ENOUGH_MATERIALS:
         return default
     chosen, own_groups = _some_groups(groups, seed)

@@ -1,0 +1,159 @@
+"""The kernel head predicts, knows how wrong it is, and refuses what it cannot use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nearedge.errors import ModelError
+from nearedge.models.heads import KernelHead, head_from_bytes
+from nearedge.models.heads.kernel import LENGTH_PER_FEATURE
+
+Make = Callable[..., tuple[np.ndarray, np.ndarray, list[str]]]
+
+
+def test_it_beats_the_mean_on_materials_not_seen(make_synthetic: Make) -> None:
+    features, targets, groups = make_synthetic(150)
+    new, truth, _ = make_synthetic(40, seed=1)
+    head = KernelHead.fit(features, targets, groups)
+    model = np.mean((head.predict(new).mean - truth) ** 2)
+    baseline = np.mean((targets.mean(axis=0) - truth) ** 2)
+    assert model < 0.4 * baseline
+
+
+def test_intervals_cover_what_they_say_on_materials_not_seen(make_synthetic: Make) -> None:
+    features, targets, groups = make_synthetic(150)
+    new, truth, _ = make_synthetic(300, seed=2)
+    found = KernelHead.fit(features, targets, groups).predict(new)
+    error = np.abs(found.mean - truth)
+    assert np.mean(error <= found.std) == pytest.approx(0.68, abs=0.06)
+    assert np.mean(error <= 1.96 * found.std) == pytest.approx(0.95, abs=0.03)
+
+
+def test_one_site_far_from_training_gets_wider_intervals_and_a_larger_distance(
+    make_synthetic: Make,
+) -> None:
+    features, targets, groups = make_synthetic(60)
+    head = KernelHead.fit(features, targets, groups)
+    near, far = head.predict(features[:1]), head.predict(features[:1] + 30)
+    assert far.std.mean() > 1.5 * near.std.mean()
+    assert near.distance[0] == pytest.approx(0, abs=1e-12)
+    assert far.distance[0] > 5
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5])
+def test_a_handful_of_spectra_gives_sensible_intervals(make_synthetic: Make, rows: int) -> None:
+    features, targets, groups = make_synthetic(rows, sites=1)
+    found = KernelHead.fit(features, targets, groups).predict(make_synthetic(50, seed=3)[0])
+    assert np.all(np.isfinite(found.mean))
+    spread = targets.std(axis=0)
+    # With so few the spectra's own spread is all that is known: bars of that size, not smaller.
+    assert np.all(found.std.mean(axis=0) > 0.5 * spread)
+    assert np.all(found.std < 20 * spread.max())
+
+
+def test_equal_features_and_equal_spectra_do_no_harm() -> None:
+    features, targets = np.ones((4, 3)), np.full((4, 5), 2.0)
+    found = KernelHead.fit(features, targets, list("abcd")).predict(np.array([[1.0, 1.0, 2.0]]))
+    assert found.mean == pytest.approx(2.0)
+    assert np.all(found.std > 0)
+
+
+def test_rows_of_a_single_material_are_left_out_one_by_one(make_synthetic: Make) -> None:
+    features, targets, _ = make_synthetic(4)
+    found = KernelHead.fit(features, targets, ["mp-1"] * 8).predict(features)
+    assert np.all(np.isfinite(found.std))
+    assert np.all(found.std > 0)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_fewer_than_two_rows_are_refused_with_their_number(rows: int) -> None:
+    with pytest.raises(ModelError, match=rf"at least two spectra .* has {rows}"):
+        KernelHead.fit(np.zeros((rows, 3)), np.zeros((rows, 5)), ["a"] * rows)
+
+
+def test_training_on_what_is_not_finite_is_refused(make_synthetic: Make) -> None:
+    features, targets, groups = make_synthetic(4)
+    targets[2, 3] = np.nan
+    with pytest.raises(ModelError, match="not a finite number"):
+        KernelHead.fit(features, targets, groups)
+
+
+def test_absorption_is_never_negative() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(30, 4))
+    targets = np.maximum(features @ generator.normal(size=(4, 6)), 0.0)
+    head = KernelHead.fit(features, targets, list(range(30)))
+    assert head.predict(generator.normal(size=(200, 4)) * 2).mean.min() >= 0.0
+
+
+def test_defaults_are_kept_where_materials_are_few(make_synthetic: Make) -> None:
+    features, targets, groups = make_synthetic(10)
+    head = KernelHead.fit(features, targets, groups)
+    assert head.length == pytest.approx(LENGTH_PER_FEATURE * features.shape[1])
+
+
+def test_leaving_a_material_out_in_closed_form_equals_training_without_it(
+    make_synthetic: Make,
+) -> None:
+    features, targets, groups = make_synthetic(12, sites=3)
+    from nearedge.models.heads.kernel import _rows_of_groups, _solve  # noqa: PLC0415
+
+    kernel = np.exp(-np.abs(features[:, None] - features[None]).sum(axis=2) / 5.0)
+    _, residuals = _solve(kernel, targets, 0.01, _rows_of_groups(groups))
+    out = np.arange(3, 6)
+    rest = np.setdiff1d(np.arange(len(features)), out)
+    inner = np.linalg.inv(kernel[np.ix_(rest, rest)] + 0.01 * np.eye(len(rest)))
+    cross = kernel[np.ix_(out, rest)]
+    mean = targets.mean(axis=0)
+    assert residuals.errors[out] == pytest.approx(
+        targets[out] - mean - cross @ inner @ (targets[rest] - mean)
+    )
+    variance = 1.01 - np.einsum("ij,jk,ik->i", cross, inner, cross)
+    assert residuals.variance[out] == pytest.approx(variance)
+
+
+def test_equivalent_sites_err_together_and_distant_ones_do_not(make_synthetic: Make) -> None:
+    features, targets, groups = make_synthetic(60)
+    head = KernelHead.fit(features, targets, groups)
+    points = np.stack([features[0] + 3, features[0] + 3, features[40] - 9])
+    correlation = head.correlation(points)
+    assert correlation[0, 1] == pytest.approx(1.0)
+    assert abs(correlation[0, 2]) < 0.5
+
+
+def test_saved_and_loaded_it_predicts_the_same(weights: bytes, make_synthetic: Make) -> None:
+    head = head_from_bytes("kernel", weights)
+    again = KernelHead.from_bytes(head.to_bytes())
+    points = make_synthetic(3, seed=5)[0]
+    assert head.to_bytes() == weights
+    assert np.array_equal(head.predict(points).mean, again.predict(points).mean)
+    assert np.array_equal(head.predict(points).std, again.predict(points).std)
+
+
+def test_weights_cut_anywhere_are_refused(weights: bytes) -> None:
+    for length in (0, 5, 100, len(weights) // 2, len(weights) - 1):
+        with pytest.raises(ModelError, match="cut short or damaged"):
+            KernelHead.from_bytes(weights[:length])
+
+
+def test_weights_of_shapes_that_do_not_fit_are_refused(weights: bytes) -> None:
+    from safetensors.numpy import load, save  # noqa: PLC0415
+
+    arrays = load(weights)
+    with pytest.raises(ModelError, match="do not fit together"):
+        KernelHead.from_bytes(save({**arrays, "center": arrays["center"][:-1]}))
+    with pytest.raises(ModelError, match="do not fit together"):
+        KernelHead.from_bytes(save({**arrays, "solution": arrays["solution"] * np.nan}))
+
+
+def test_features_of_another_featurizer_are_refused(weights: bytes) -> None:
+    with pytest.raises(ModelError, match="takes 6 features per site"):
+        KernelHead.from_bytes(weights).predict(np.zeros((2, 7)))
+
+
+def test_a_head_that_this_version_lacks_is_named(weights: bytes) -> None:
+    with pytest.raises(ModelError, match="no head 'network'"):
+        head_from_bytes("network", weights)
