@@ -34,14 +34,19 @@ def main() -> None:
     store = SpectraStore.from_settings(settings)
     query = SpectrumQuery(absorber="Ti", edge="K", kind="average", project=PROJECT)
     averages = list(store.spectra(query))
-    for average in averages:
+    structures = store.structures(average.structure_key for average in averages)
+    names = [structures[average.structure_key].source.label for average in averages]
+    for name, average in zip(names, averages, strict=True):
         peak = max(average.absorption)
         at = average.energy[average.absorption.index(peak)]
-        print(f"{average.structure_id[:8]} {average.formula}: highest at {at:.1f} eV, {peak:.2f}")
+        print(f"{name}: {peak:.2f} at {at:.1f} eV, from {len(average.contributions)} site(s)")
 
     first, second = (average.to_spectrum() for average in averages)
     found = align(second, first)
-    print(f"Shift {found.shift:+.2f} eV, Spearman {found.spearman:.3f} in the compared range.")
+    print(
+        f"{names[1]} shifted by {found.shift:+.2f} eV onto {names[0]}: "
+        f"Spearman {found.spearman:.3f} over the edge."
+    )
 
 
 if __name__ == "__main__":

@@ -163,3 +163,31 @@ def test_the_shell_scripts_are_well_formed() -> None:
         checked = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
         assert script.stat().st_mode & 0o111
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_the_example_computes_once_and_knows_the_second_time(tmp_path: Path) -> None:
+    script = CHECKOUT / "examples" / "submit_and_query.py"
+    environment = os.environ | {"NEAREDGE_HOME": str(tmp_path)}
+
+    def said() -> str:
+        return subprocess.run(
+            [sys.executable, script],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    try:
+        first, second = said(), said()
+    finally:
+        nearedge_program = Path(sys.executable).parent / "nearedge"
+        subprocess.run([nearedge_program, "down"], env=environment, check=True)
+    assert "2 sites to compute, 0 known already." in first
+    assert "0 sites to compute, 2 known already." in second
+    results = [line for line in first.splitlines() if " eV" in line]
+    assert len(results) == 3
+    assert results == [line for line in second.splitlines() if " eV" in line]
