@@ -26,6 +26,7 @@ PAGES = sorted(
     [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("examples/*.md")]
 )
 README = CHECKOUT / "README.md"
+DOCKERFILE = CHECKOUT / "docker" / "Dockerfile"
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str]]:
@@ -64,18 +65,29 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert len(before.split()) < 60, "the commands come first"
 
 
+def check_command(words: list[str], where: str) -> None:
+    command, rest = find_command(words)
+    options = {o for p in command.params for o in [*p.opts, *p.secondary_opts]}
+    unknown = {word.split("=")[0] for word in rest if word.startswith("-")} - options
+    assert not unknown, f"{where}: {' '.join(words)}: no option {unknown}"
+
+
 def test_every_nearedge_command_that_is_shown_exists_with_its_options() -> None:
     shown = 0
     for page in PAGES:
         for words in commands(page):
-            if words[0] != "nearedge" or words[1:] == ["--version"]:
-                continue
-            command, rest = find_command(words)
-            options = {o for p in command.params for o in [*p.opts, *p.secondary_opts]}
-            unknown = {word.split("=")[0] for word in rest if word.startswith("-")} - options
-            assert not unknown, f"{page.name}: {' '.join(words)}: no option {unknown}"
-            shown += 1
+            if words[0] == "nearedge" and words[1:] != ["--version"]:
+                check_command(words, page.name)
+                shown += 1
     assert shown >= 10
+
+
+def test_every_nearedge_command_of_the_container_exists_with_its_options() -> None:
+    (line,) = re.findall(r'^CMD \["sh", "-c", "(.*)"\]$', DOCKERFILE.read_text(), re.MULTILINE)
+    parts = [shlex.split(part.removeprefix("exec ")) for part in line.split(" && ")]
+    assert [words[:2] for words in parts] == [["nearedge", "up"], ["nearedge", "run"]]
+    for words in parts:
+        check_command(words, DOCKERFILE.name)
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
