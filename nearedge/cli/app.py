@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from nearedge import __version__
-from nearedge.cli import data, database, demo, learn, simulate
+from nearedge.cli import data, database, datasets, demo, learn, models, simulate
 from nearedge.cli.console import say
 from nearedge.errors import NearEdgeError
 
@@ -107,12 +107,12 @@ app.command(rich_help_panel=_SIMULATE)(simulate.ingest)
 app.command(rich_help_panel=_FIND)(data.query)
 app.command(rich_help_panel=_FIND)(data.plot)
 app.command(rich_help_panel=_FIND)(data.export)
-app.add_typer(learn.dataset, name="dataset", rich_help_panel=_LEARN)
+app.add_typer(datasets.app, name="dataset", rich_help_panel=_LEARN)
 app.command(rich_help_panel=_LEARN)(learn.train)
 app.command(rich_help_panel=_LEARN)(learn.evaluate)
 app.command(rich_help_panel=_LEARN)(learn.predict)
 app.command(rich_help_panel=_LEARN)(learn.featurize)
-app.add_typer(learn.models, name="models", rich_help_panel=_LEARN)
+app.add_typer(models.app, name="models", rich_help_panel=_LEARN)
 
 
 def main() -> None:

@@ -92,3 +92,18 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     with Progress(*columns, console=messages(), transient=True, disable=silent) as bar:
         task = bar.add_task(title, total=total)
         yield lambda steps: bar.update(task, advance=steps)
+
+
+@contextlib.contextmanager
+def share_of_archive(title: str) -> Iterator[Callable[[int, float], None]]:
+    """Show a bar for something of unknown length; call what is yielded with count and share."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]} calculations"),
+        TimeElapsedColumn(),
+    ]
+    silent = not sys.stderr.isatty()
+    with Progress(*columns, console=messages(), transient=True, disable=silent) as bar:
+        task = bar.add_task(title, total=1.0, count=0)
+        yield lambda count, share: bar.update(task, completed=share, count=count)

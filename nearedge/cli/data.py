@@ -12,6 +12,7 @@ from nearedge.cli import options as opt
 from nearedge.cli.console import progress, say, show, show_json, show_table
 
 _TABLE_ROWS = 50
+_NOTHING = "No spectrum in the database fits; `nearedge query` lists what is there."
 
 
 def query(
@@ -102,7 +103,7 @@ def plot(
     suffix = output.suffix.lower()
     if suffix not in (".html", ".png"):
         raise typer.BadParameter(f"{output} must end in .html or .png.", param_hint="--output")
-    from nearedge.cli.files import written_whole
+    from nearedge.cli.drawing import write_figures
     from nearedge.cli.selection import Filters, structure_names
     from nearedge.errors import SpectrumError
     from nearedge.plots.spectra import figures
@@ -115,7 +116,7 @@ def plot(
     wanted = filters.spectra(kind, ids)
     found = store.count(wanted)
     if found == 0:
-        raise SpectrumError("No spectrum in the database fits; `nearedge query` lists what is there.")
+        raise SpectrumError(_NOTHING)
     documents = list(store.spectra(wanted, limit=limit))
     drawn = figures(
         documents,
@@ -124,15 +125,7 @@ def plot(
         aligned=align,
         residuals=residuals,
     )
-    with written_whole(output) as draft:
-        if suffix == ".html":
-            from nearedge.plots.html import figures_page
-
-            draft.write_text(figures_page("NearEdge spectra", drawn), encoding="utf-8")
-        else:
-            from nearedge.plots.png import figures_png
-
-            draft.write_bytes(figures_png(drawn))
+    write_figures(output, "NearEdge spectra", drawn)
     if limit is not None and found > limit:
         say(f"{found} spectra fit; the first {limit} were drawn (see --limit).", style="yellow")
     curves = sum(len(figure.curves) for figure in drawn)
@@ -179,7 +172,7 @@ def export(
     wanted = filters.spectra(kind, ids)
     found = store.count(wanted)
     if found == 0:
-        raise SpectrumError("No spectrum in the database fits; `nearedge query` lists what is there.")
+        raise SpectrumError(_NOTHING)
     with progress("Exporting", min(found, limit or found)) as step:
         written = write_spectra(
             store, store.spectra(wanted, limit=limit, skip=skip), file_format, output, step

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from nearedge.cli.database_state import RunningCalculation
 
 from nearedge.cli.console import output, say, show, show_json, show_table
 from nearedge.cli.options import Json
@@ -53,14 +57,15 @@ def status(as_json: Json = False) -> None:
     show(f"  {found.detail}")
     if not found.usable:
         return
-    _counts("Structures", {"": found.structures})
+    show(f"Structures: {found.structures}")
     _counts("Spectra", found.spectra)
     _counts("Calculations", found.calculations)
+    show(f"Data sets: {found.datasets}; models: {found.models}")
     _counts("Queue", found.queue)
     if found.running:
         show_table(
-            ["Running", "Stage", "Host", "For (s)"],
-            [[run.label, run.stage, run.host, f"{run.seconds:.0f}"] for run in found.running],
+            ["Running", "Stage", "Worker", "For (s)"],
+            [[run.label, run.stage, _worker(run), f"{run.seconds:.0f}"] for run in found.running],
             title="Under way",
             numbers="For (s)",
         )
@@ -95,6 +100,11 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+def _worker(run: RunningCalculation) -> str:
+    dead = " (gone)" if run.owner == "dead" else ""
+    return f"{run.host}:{run.pid}{dead}"
+
+
 def _counts(name: str, counts: dict[str, int]) -> None:
-    parts = [f"{count} {state}".strip() for state, count in counts.items()]
+    parts = [f"{count} {state}" for state, count in counts.items()]
     show(f"{name}: {', '.join(parts) or 'none'}")

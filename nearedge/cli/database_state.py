@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
-from nearedge.launch.queue_state import state_counts
+from nearedge.launch.queue_state import queued, state_counts
 from nearedge.launch.recovery import diagnose
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store import lifecycle
-from nearedge.store.claims import Claims
+from nearedge.store.claims import ClaimInfo
 from nearedge.store.connection import connect, mongo_uri, redacted
 from nearedge.store.lifecycle import DatabaseState
 from nearedge.store.operations import MongoDatabase, database_errors
+from nearedge.store.overview import overview as store_overview
+from nearedge.store.queries import CalculationQuery
 from nearedge.store.service import EmbeddedServer
+from nearedge.store.spectra_store import SpectraStore
 
 
 @dataclass(frozen=True)
 class RunningCalculation:
-    """A calculation that somebody is computing."""
+    """A calculation that somebody works on; `owner` is alive, dead, or unknown elsewhere."""
 
     label: str
     calculation_id: str
     stage: str
     host: str
+    pid: int
+    owner: str
     seconds: float
 
 
@@ -57,6 +62,8 @@ class Overview:
     structures: int = 0
     spectra: dict[str, int] = field(default_factory=dict)
     calculations: dict[str, int] = field(default_factory=dict)
+    datasets: int = 0
+    models: int = 0
     queue: dict[str, int] = field(default_factory=dict)
     running: list[RunningCalculation] = field(default_factory=list)
     failures: list[FailureCount] = field(default_factory=list)
@@ -93,8 +100,8 @@ def overview(settings: Settings) -> Overview:
         database = connect(settings)
         found = Overview("up", where, detail)
         with database_errors():
-            _count(database, found)
-            _look_at_queue(settings, database, found)
+            claims = _count(database, found)
+            _look_at_queue(settings, database, found, claims)
     except DatabaseUnavailable as error:
         return Overview("down", where, str(error))
     except NearEdgeError as error:
@@ -102,44 +109,53 @@ def overview(settings: Settings) -> Overview:
     return found
 
 
-def _count(database: MongoDatabase, found: Overview) -> None:
-    found.structures = database["structures"].estimated_document_count()
-    found.spectra = dict(sorted(_grouped(database, "spectra", "kind")))
-    states = dict(sorted(_grouped(database, "calculations", "state")))
-    found.calculations = states
-    for name, count in states.items():
-        if name == COMPLETED:
+def _count(database: MongoDatabase, found: Overview) -> list[ClaimInfo]:
+    stored = store_overview(database)
+    found.structures = stored.structures
+    found.datasets, found.models = stored.datasets, stored.models
+    for (_, kind, state), count in sorted(stored.spectra.items()):
+        name = kind if state == COMPLETED else f"{state} {kind}"
+        found.spectra[name] = found.spectra.get(name, 0) + count
+    for (_, state), count in sorted(stored.calculations.items()):
+        found.calculations[state] = found.calculations.get(state, 0) + count
+    store = SpectraStore(database)
+    for state, count in found.calculations.items():
+        if state == COMPLETED:
             continue
-        example = database["calculations"].find_one(
-            {"state": name}, {"formula": 1, "absorber": 1, "absorbing_index": 1, "failure": 1}
-        )
-        if example is not None:
-            message = (example.get("failure") or {}).get("message", "")
-            site = f"{example['formula']} {example['absorber']}{example['absorbing_index']}"
-            found.failures.append(FailureCount(name, count, f"{site}: {message}"))
+        for example in store.calculations(CalculationQuery(state=state), limit=1):
+            message = "" if example.failure is None else example.failure.message
+            site = f"{example.formula} {example.absorber}{example.absorbing_index}"
+            found.failures.append(FailureCount(state, count, f"{site}: {message}"))
+    return stored.claims
 
 
-def _grouped(database: MongoDatabase, collection: str, field_name: str) -> Iterator[tuple[str, int]]:
-    pipeline = [{"$group": {"_id": f"${field_name}", "count": {"$sum": 1}}}]
-    for row in database[collection].aggregate(pipeline):
-        yield str(row["_id"]), int(row["count"])
-
-
-def _look_at_queue(settings: Settings, database: MongoDatabase, found: Overview) -> None:
+def _look_at_queue(
+    settings: Settings, database: MongoDatabase, found: Overview, claims: list[ClaimInfo]
+) -> None:
     pad = launchpad(settings)
     found.queue = dict(sorted(state_counts(pad).items()))
-    found.running = list(_running(database))
+    jobs = queued(pad, [claim.calculation_id for claim in claims])
+    now = datetime.now(UTC)
+    for claim in claims:
+        about = jobs.get(claim.calculation_id, [])
+        found.running.append(
+            RunningCalculation(
+                label=about[0].label if about else claim.calculation_id,
+                calculation_id=claim.calculation_id,
+                stage=claim.stage,
+                host=claim.host,
+                pid=claim.pid,
+                owner=claim.owner,
+                seconds=(now - claim.since).total_seconds(),
+            )
+        )
     to_put_back = diagnose(pad, database)
     if to_put_back.total:
         found.hints.append(
-            f"{to_put_back.total} jobs lost their worker: `nearedge run` puts them back first."
+            f"{to_put_back.total} jobs lost their worker or failed with the machine: `nearedge "
+            "run` puts them back first."
         )
-    if found.queue.get("READY"):
+    elif found.queue.get("READY"):
         found.hints.append(f"{found.queue['READY']} jobs wait for a worker: `nearedge run`.")
-
-
-def _running(database: MongoDatabase) -> Iterator[RunningCalculation]:
-    for claim in Claims(database).live():
-        yield RunningCalculation(
-            claim.label, claim.calculation_id, claim.stage, claim.host, claim.seconds
-        )
+    if found.queue.get("FIZZLED", 0) > len(to_put_back.faulted):
+        found.hints.append("Jobs fizzled without a named failure: submit them again to retry.")

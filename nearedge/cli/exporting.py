@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from nearedge.cli.files import folder_written_whole, written_whole
+from nearedge.errors import OutputError
 from nearedge.schemas import SpectrumDoc, SpectrumKind, StructureDoc
 from nearedge.schemas.xasdoc import to_xasdoc
 from nearedge.schemas.xdi import to_xdi
@@ -62,12 +63,11 @@ class _Structures:
         return self._last[1]
 
 
-def _xdi(
-    structures: _Structures, spectra: Iterable[SpectrumDoc], output: Path, step: Step
-) -> int:
+def _xdi(structures: _Structures, spectra: Iterable[SpectrumDoc], output: Path, step: Step) -> int:
     count = 0
     with folder_written_whole(output) as draft:
-        for count, spectrum in enumerate(spectra, start=1):
+        for spectrum in spectra:
+            count += 1
             text = to_xdi(spectrum, structures.of(spectrum))
             (draft / file_name(spectrum)).write_text(text, encoding="utf-8")
             step(1)
@@ -95,7 +95,8 @@ def _csv(spectra: Iterable[SpectrumDoc], draft: Path, step: Step) -> int:
     with draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_CSV)
-        for count, spectrum in enumerate(spectra, start=1):
+        for spectrum in spectra:
+            count += 1
             index = "" if spectrum.absorbing_index is None else spectrum.absorbing_index
             about = [
                 spectrum.spectrum_id, spectrum.kind.value, spectrum.formula, spectrum.structure_id,
@@ -111,7 +112,14 @@ def _csv(spectra: Iterable[SpectrumDoc], draft: Path, step: Step) -> int:
 def _json_text(spectrum: SpectrumDoc, structures: _Structures, file_format: Format) -> str:
     if file_format == "json":
         return spectrum.model_dump_json()
-    return json.dumps(to_xasdoc(spectrum, structures.of(spectrum)), allow_nan=False)
+    structure = structures.of(spectrum)
+    if structure is None:
+        raise OutputError(
+            f"Spectrum {spectrum.spectrum_id} has lost its structure, which an XASDoc "
+            "holds: choose --format json."
+        )
+    _, record = to_xasdoc(spectrum, structure)
+    return json.dumps(record, allow_nan=False)
 
 
 def _array(texts: Iterable[str], draft: Path, step: Step) -> int:

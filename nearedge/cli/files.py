@@ -23,7 +23,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     """
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name a file to write.")
-    with _sentences(target):
+    with sentences(target):
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         os.close(handle)
         draft = Path(name)
@@ -47,7 +47,7 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     """
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file: name a folder to write to.")
-    with _sentences(target):
+    with sentences(target):
         draft = Path(tempfile.mkdtemp(dir=_existing_parent(target), prefix=f".{target.name}."))
         try:
             yield draft
@@ -70,7 +70,8 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def _sentences(target: Path) -> Iterator[None]:
+def sentences(target: Path) -> Iterator[None]:
+    """Turn what the system says about writing `target` into an error of ours."""
     try:
         yield
     except OSError as error:

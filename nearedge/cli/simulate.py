@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nearedge.cli import options as opt
+from nearedge.cli.console import (
+    only_data_on_stdout,
+    progress,
+    say,
+    share_of_archive,
+    show,
+    show_json,
+)
+
+Rerun = Annotated[
+    bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
+]
 
 
 def submit(
@@ -17,24 +30,131 @@ def submit(
     code: Annotated[str, typer.Option(help="Code, or several as a,b.")] = "feff",
     protocol: Annotated[str, typer.Option(help="Protocol of the code.")] = "fast",
     project: opt.ProjectName = "default",
+    rerun_failed: Rerun = False,
     as_json: opt.Json = False,
 ) -> None:
     """Add calculations to the queue; what is known already costs nothing."""
+    codes = opt.separated(code)
+    if not codes:
+        raise typer.BadParameter("name at least one code.", param_hint="--code")
+    from nearedge.codes import get_code
+    from nearedge.codes.protocols import load_protocol
+    from nearedge.settings import get_settings
+    from nearedge.store.connection import connect
+    from nearedge.structures.sources import load_structures
+    from nearedge.workflows import campaign
+
+    settings = get_settings()
+    for name in codes:
+        load_protocol(get_code(name).name, protocol)
+    connect(settings)
+    key = settings.mp_api_key.get_secret_value() if settings.mp_api_key else None
+    with only_data_on_stdout(), progress("Reading and checking structures") as step:
+        loaded = load_structures(structures, absorber=absorber, mp_api_key=key)
+        report = campaign.submit(
+            loaded,
+            absorber=absorber,
+            edge=edge,
+            codes=codes,
+            protocol=protocol,
+            project=project,
+            rerun_failed=rerun_failed,
+            settings=settings,
+            progress=lambda _done, _total: step(1),
+        )
+    if as_json:
+        show_json(asdict(report))
+    else:
+        show(
+            f"{report.new} new, {report.known} known, {report.queued} queued already, "
+            f"{len(report.refused)} refused."
+        )
+        for refusal in report.refused:
+            show(f"refused {refusal.label}: {refusal.reason}")
+        if report.new or report.queued:
+            say("`nearedge run` computes them.")
+    if report.refused and not (report.new or report.known or report.queued):
+        if not as_json:
+            say("Error: every structure was refused.", style="red")
+        raise typer.Exit(1)
 
 
 def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default: the setting.")
     ] = None,
+    forever: Annotated[
+        bool, typer.Option("--forever", help="Wait for more work when the queue is empty.")
+    ] = False,
     as_json: opt.Json = False,
 ) -> None:
     """Work the queue here until it is empty."""
+    from nearedge.cli.running import work_the_queue
+    from nearedge.cli.watching import live_display
+    from nearedge.settings import get_settings
+
+    settings = get_settings()
+    with only_data_on_stdout():
+        done = work_the_queue(settings, workers or settings.workers, live_display, forever=forever)
+    if as_json:
+        show_json(asdict(done))
+    else:
+        if done.put_back_first:
+            show(f"{done.put_back_first} jobs had lost their worker and were put back.")
+        show(
+            f"{done.sites} sites and {done.averages} averages completed in {done.cpu_seconds:.0f} "
+            f"CPU seconds; {done.left} jobs left in the queue."
+        )
+        for name, count in done.failures.items():
+            show(f"failed: {count} × {name}")
+        for message in done.messages:
+            say(message, style="yellow")
+    if done.interrupted:
+        say("Interrupted: the jobs that ran were put back; `nearedge run` goes on.")
+        raise typer.Exit(130)
+    if done.failures or done.messages:
+        say(
+            "Error: not everything succeeded; `nearedge status` shows why, and `nearedge query "
+            "--calculations --state NAME` which.",
+            style="red",
+        )
+        raise typer.Exit(1)
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Folders or archives of calculations.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Folders or archives of finished calculations.")
+    ],
     code: Annotated[str, typer.Option(help="Which code made them.")] = "feff",
     project: opt.ProjectName = "default",
     as_json: opt.Json = False,
 ) -> None:
-    """Take finished calculations into the database."""
+    """Take finished calculations into the database; what is there already is not read again."""
+    from nearedge.codes import get_code
+    from nearedge.errors import IngestError
+    from nearedge.makers.ingest import ingest_path
+    from nearedge.store.spectra_store import SpectraStore
+
+    get_code(code)
+    for path in paths:
+        if not path.exists():
+            raise IngestError(f"{path} does not exist: name a folder or an archive.")
+    store = SpectraStore.from_settings()
+    new = known = 0
+    bad: list[tuple[str, str]] = []
+    for path in paths:
+        with only_data_on_stdout(), share_of_archive(f"Ingesting {path.name}") as look:
+            summary = ingest_path(path, code, store, project, look)
+        new, known = new + summary.new, known + summary.known
+        bad += summary.bad
+    if as_json:
+        reasons = [{"label": label, "reason": reason} for label, reason in bad]
+        show_json({"new": new, "known": known, "bad": reasons})
+    else:
+        show(f"{new} new, {known} known, {len(bad)} bad.")
+        for label, reason in bad:
+            show(f"bad {label}: {reason}")
+    if bad and not (new or known):
+        if not as_json:
+            say("Error: nothing could be read.", style="red")
+        raise typer.Exit(1)

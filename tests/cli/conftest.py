@@ -48,7 +48,7 @@ class Said:
 Command = Callable[..., Said]
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a home of its own, so that no test sees the user's database or settings."""
     monkeypatch.setenv("NEAREDGE_HOME", str(tmp_path / "home"))
@@ -60,7 +60,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     get_settings.cache_clear()
 
 
-@pytest.fixture()
+@pytest.fixture
 def nearedge(home: Path) -> Command:
     """Return the command, as a function of its arguments."""
 
@@ -74,7 +74,7 @@ def nearedge(home: Path) -> Command:
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, home: Path) -> SpectraStore:
     """Return an empty store in memory that the command uses too."""
     memory = SpectraStore(mongomock_ng.MongoClient(tz_aware=True)["nearedge"])
@@ -87,7 +87,9 @@ def fill(store: SpectraStore) -> None:
     for name, shift in (("rutile", 0.0), ("anatase", 0.4)):
         _completed(store, name, shift)
     structure, calculation = _calculation("CuO", "Cu", "scf_not_converged")
-    calculation.failure = Failure(name="scf_not_converged", message="100 iterations were not enough.")
+    calculation.failure = Failure(
+        name="scf_not_converged", message="100 iterations were not enough."
+    )
     store.record(calculation, None, structure)
 
 

@@ -66,7 +66,8 @@ def test_the_shift_is_printed_in_the_label_with_its_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    ("formula", "pretty"), [("Ti2O3", "Ti₂O₃"), ("Cu(OH)2", "Cu(OH)₂"), ("O12", "O₁₂"), ("2D", "2D")]
+    ("formula", "pretty"),
+    [("Ti2O3", "Ti₂O₃"), ("Cu(OH)2", "Cu(OH)₂"), ("O12", "O₁₂"), ("2D", "2D")],
 )
 def test_formulas_get_subscripts(formula: str, pretty: str) -> None:
     assert pretty_formula(formula) == pretty

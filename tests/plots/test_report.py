@@ -13,7 +13,9 @@ def report() -> Report:
         "What was done.",
         [Tiles([("Spectra", "12")]), Text("Other weights <were> used.", notice=True)],
         [
-            Section("Spectra", [Table(["Name", "CPU s"], [["a<b", "1.5"]], "c", frozenset({1})), figure]),
+            Section(
+                "Spectra", [Table(["Name", "CPU s"], [["a<b", "1.5"]], "c", frozenset({1})), figure]
+            ),
             Section("Again", [figure]),
         ],
         footer="nearedge",
