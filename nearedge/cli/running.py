@@ -1,0 +1,79 @@
+"""Working the queue from the command line: recover first, then workers, then the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from nearedge.cli.watching import Ended, QueueWatch
+from nearedge.launch.fireworks import launchpad
+from nearedge.launch.pool import run_workers
+from nearedge.launch.recovery import recover
+from nearedge.schemas import COMPLETED
+from nearedge.settings import Settings
+from nearedge.store.connection import connect
+from nearedge.store.operations import database_errors
+
+Display = Callable[[QueueWatch, str], AbstractContextManager[Callable[[], None]]]
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What was done while the queue was worked.
+
+    Parameters
+    ----------
+    put_back_first
+        Jobs that had lost their worker before.
+    sites, averages
+        Jobs that completed.
+    failures
+        Failures by name; ``fizzled`` are jobs that ended without one.
+    cpu_seconds
+        Of the sites that completed, as their calculations state it.
+    left
+        Jobs still in the queue.
+    messages
+        What workers said before they gave up.
+    """
+
+    put_back_first: int
+    sites: int
+    averages: int
+    failures: dict[str, int]
+    cpu_seconds: float
+    left: int
+    messages: tuple[str, ...]
+    interrupted: bool
+
+
+def work_the_queue(
+    settings: Settings,
+    workers: int,
+    display: Display,
+    *,
+    forever: bool = False,
+    title: str = "Computing",
+    tell: Callable[[Ended], None] | None = None,
+) -> Worked:
+    """Put lost jobs back, run `workers` until nothing is ready (or `forever`), and sum up."""
+    database = connect(settings)
+    with database_errors():
+        recovered = recover(launchpad(settings), database)
+    watch = QueueWatch(settings, tell)
+    watch()  # before any worker starts, so that no job ends unseen
+    with display(watch, title) as look:
+        pool = run_workers(workers, settings, forever=forever, watch=look)
+    watch()
+    completed = [job for job in watch.ended if job.state == COMPLETED]
+    return Worked(
+        put_back_first=recovered.total,
+        sites=sum(job.kind == "site" for job in completed),
+        averages=sum(job.kind == "average" for job in completed),
+        failures=dict(sorted(watch.failures.items())),
+        cpu_seconds=sum(job.cpu_seconds or 0.0 for job in completed),
+        left=watch.pending,
+        messages=pool.messages,
+        interrupted=pool.interrupted,
+    )

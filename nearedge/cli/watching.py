@@ -1,0 +1,146 @@
+"""Watching the queue while workers run: what has just ended, and what runs at which stage."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from fireworks.core.launchpad import LaunchPad
+from pymongo.errors import PyMongoError
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from nearedge.cli.console import messages
+from nearedge.errors import DatabaseError
+from nearedge.launch.fireworks import SPEC_KEY, launchpad
+from nearedge.launch.queue_state import PENDING, queued
+from nearedge.schemas import COMPLETED
+from nearedge.settings import Settings
+from nearedge.store.claims import Claims
+from nearedge.store.connection import connect
+from nearedge.store.operations import MongoDatabase
+
+_CHUNK = 1000
+_ENDED = ("COMPLETED", "FIZZLED", "DEFUSED", "ARCHIVED")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that ended while it was watched.
+
+    Parameters
+    ----------
+    kind, label
+        ``site``, ``average`` or another kind of job, and what it was about.
+    state
+        ``completed`` or a failure's name; for jobs that are not sites, FireWorks' state in lower
+        case.
+    cpu_seconds
+        Of the calculation; None where it was not computed now or is no site.
+    """
+
+    kind: str
+    label: str
+    state: str
+    cpu_seconds: float | None = None
+
+
+@dataclass
+class QueueWatch:
+    """Looks at the queue each time it is called, and survives a database that goes away.
+
+    Parameters
+    ----------
+    settings
+        Which queue.
+    tell
+        Called once with each job that has ended since the last look.
+    """
+
+    settings: Settings
+    tell: Callable[[Ended], None] | None = None
+    ended: list[Ended] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    pending: int = 0
+    _known: set[int] = field(default_factory=set)
+    _pad: LaunchPad | None = None
+    _database: MongoDatabase | None = None
+
+    def __call__(self) -> None:
+        """Look once; an outage is left to the workers, who wait for its end."""
+        try:
+            if self._pad is None or self._database is None:
+                self._pad, self._database = launchpad(self.settings), connect(self.settings)
+            self._look(self._pad, self._database)
+        except (DatabaseError, PyMongoError):
+            # An embedded server that comes back may listen on another port.
+            self._pad = self._database = None
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How many sites failed, by the failure's name, and how many other jobs fizzled."""
+        return Counter(job.state for job in self.ended if job.state != COMPLETED)
+
+    def _look(self, pad: LaunchPad, database: MongoDatabase) -> None:
+        now = {row["fw_id"] for row in pad.fireworks.find(_IN_PENDING, {"fw_id": 1, "_id": 0})}
+        gone = sorted(self._known - now)
+        self._known |= now
+        self.pending = len(now)
+        claims = [claim for claim in Claims(database).live() if claim.owner != "dead"]
+        jobs = queued(pad, [claim.calculation_id for claim in claims])
+        self.running = [
+            f"{jobs[claim.calculation_id][0].label}: {claim.stage or 'starting'}"
+            for claim in claims
+            if claim.calculation_id in jobs
+        ]
+        for start in range(0, len(gone), _CHUNK):
+            for job in _ended(pad, database, gone[start : start + _CHUNK]):
+                self.ended.append(job)
+                if self.tell is not None:
+                    self.tell(job)
+        self._known -= set(gone)
+
+
+_IN_PENDING = {"state": {"$in": list(PENDING)}}
+
+
+def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[Ended]:
+    wanted = {"fw_id": {"$in": ids}, "state": {"$in": list(_ENDED)}}
+    for stored in pad.fireworks.find(wanted, {"state": 1, "name": 1, f"spec.{SPEC_KEY}": 1}):
+        about = stored.get("spec", {}).get(SPEC_KEY, {})
+        kind, label = about.get("kind", "job"), about.get("label", stored.get("name", ""))
+        state = str(stored["state"]).lower()
+        seconds = None
+        if kind == "site" and state == COMPLETED:
+            calculation = database["calculations"].find_one(
+                {"_id": about.get("calculation_id")}, {"state": 1, "cpu_seconds": 1}
+            )
+            if calculation is not None:
+                state, seconds = str(calculation["state"]), calculation.get("cpu_seconds")
+        yield Ended(kind, label, state, seconds)
+
+
+@contextmanager
+def live_display(watch: QueueWatch, title: str) -> Iterator[Callable[[], None]]:
+    """Show a bar and what runs on a terminal; in a pipe only look."""
+    if not sys.stderr.isatty():
+        yield watch
+        return
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )
+    task = bar.add_task(title, total=None)
+    with Live(console=messages(), transient=True, refresh_per_second=4) as live:
+
+        def look() -> None:
+            watch()
+            done = len(watch.ended)
+            bar.update(task, completed=done, total=done + watch.pending)
+            live.update(Group(bar, *(Text(f"  {line}", style="dim") for line in watch.running)))
+
+        yield look
