@@ -25,9 +25,14 @@ def _open_launchpad(_server: object, _worker: object) -> None:
 def main(address: str = ADDRESS) -> None:
     """Serve the page on `address` until told to stop."""
     get_settings()  # a wrong setting is told here, not by every process that would serve
-    StandaloneApplication(
-        app, {"bind": address, "workers": 2, "timeout": 60, "post_fork": _open_launchpad}
-    ).run()
+    options = {
+        "bind": address,
+        "workers": 2,
+        "timeout": 60,
+        "post_fork": _open_launchpad,
+        "control_socket_disable": True,
+    }
+    StandaloneApplication(app, options).run()
 
 
 if __name__ == "__main__":
