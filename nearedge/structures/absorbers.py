@@ -79,4 +79,6 @@ def _orbits(structure: Structure, numbers: NDArray[np.int64], symprec: float) ->
         dataset = None
     if dataset is None:
         return np.arange(len(numbers))
-    return np.asarray(dataset.equivalent_atoms, dtype=np.int64)
+    # Not `equivalent_atoms`: that knows only the operations that leave the given cell's lattice as it
+    # is, so a crystal in a supercell of lower symmetry would seem to have more kinds of sites.
+    return np.asarray(dataset.crystallographic_orbits, dtype=np.int64)
