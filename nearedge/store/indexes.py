@@ -6,34 +6,28 @@ from pymongo import ASCENDING, IndexModel
 
 from nearedge.store.operations import MongoDatabase, operation
 
-_SITE = ("absorber", "edge", "code", "protocol")
+_WHAT = ("absorber", "edge", "code", "protocol")
+_NARROW = ("structure_key", "structure_id", "formula", "chemsys", "projects", "elements")
+"""Fields that alone leave few documents: what else is asked for is checked on those."""
 
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "spectra": (
-        (*_SITE, "kind", "state"),
-        ("formula", "absorber", "edge"),
-        ("structure_id", "absorber", "edge"),
-        ("structure_key", "absorber", "edge"),
-        ("projects", "absorber", "edge"),
-        ("elements", "absorber", "edge"),
+        (*_WHAT, "kind", "state"),
+        *((field,) for field in _NARROW),
         ("calculation_ids",),
-        ("parameters_id",),
         ("code", "protocol"),
+        ("parameters_id",),
         ("kind", "state"),
         ("state",),
     ),
     "calculations": (
-        (*_SITE, "state"),
-        ("formula", "absorber", "edge"),
-        ("structure_id", "absorber", "edge"),
-        ("structure_key", "absorber", "edge"),
-        ("projects", "state"),
-        ("elements", "absorber", "edge"),
-        ("parameters_id",),
+        (*_WHAT, "state"),
+        *((field,) for field in _NARROW),
         ("code", "protocol"),
+        ("parameters_id",),
         ("state", "code"),
     ),
-    "structures": (("structure_id",), ("formula",), ("elements",)),
+    "structures": (("structure_id",),),
     "features": (("structure_key",),),
     "datasets": (("name",),),
     "models": (("name",),),

@@ -59,9 +59,11 @@ def down(settings: Settings | None = None) -> DatabaseState:
 def status(settings: Settings | None = None) -> DatabaseState:
     """Say how the configured database is; never raises for a database that is down or foreign."""
     settings = settings or get_settings()
-    server = EmbeddedServer(settings).status() if settings.mongo_uri is None else None
+    server = None
     where = "embedded"
     try:
+        if settings.mongo_uri is None:
+            server = EmbeddedServer(settings).status()
         if server is not None and server.status != "running":
             return DatabaseState(where, False, server.detail, server)
         if server is None:

@@ -19,6 +19,8 @@ from nearedge.store.operations import Document as Stored
 
 D = TypeVar("D", bound=Document)
 
+CHEMSYS = "chemsys"
+"""Stored beside ``elements``, such as O-Ti: an index finds exactly these elements by it."""
 ARRAY_LIMIT = 8192
 """Numbers (64 kB) up to which an array stays in its document."""
 TEXT_LIMIT = 4096
@@ -52,6 +54,8 @@ def pack(document: Document) -> tuple[Stored, dict[str, bytes]]:
         key: value.value if isinstance(value, Enum) else value
         for key, value in document.to_mongo().items()
     }
+    if "elements" in stored:
+        stored[CHEMSYS] = "-".join(sorted(stored["elements"]))
     blobs: dict[str, bytes] = {}
 
     def to_blob(content: bytes) -> str:
@@ -151,6 +155,7 @@ def large_fields(collection: str) -> list[str]:
 
 
 def _restore(collection: str, stored: Stored, contents: Mapping[str, bytes]) -> None:
+    stored.pop(CHEMSYS, None)
     for field in _ARRAYS.get(collection, ()):
         reference = _reference(stored[field])
         if reference is not None:

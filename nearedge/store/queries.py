@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from pymatgen.core.composition import Composition
@@ -91,31 +91,35 @@ class Query(BaseModel):
 
     def filter(self) -> Document:
         """Return the conditions in the database's language."""
-        found: Document = {
-            name: getattr(self, name)
-            for name in ("absorber", "edge", "code", "protocol", "formula", "structure_id",
-                         "structure_key", "parameters_id", "state")
-            if getattr(self, name) is not None
-        }  # fmt: skip
-        if self.project is not None:
-            found["projects"] = self.project
-        elements: Document = {}
-        if self.elements is not None:
-            elements["$all"] = sorted(set(self.elements))
-        if self.chemsys is not None:
-            symbols = self.chemsys.split("-")
-            elements = {
-                "$all": sorted({*symbols, *elements.get("$all", ())}),
-                "$size": len(symbols),
-            }
-        if elements:
-            found["elements"] = elements
-        return found
+        # The narrowest first: the embedded server looks up one condition in an index, the first
+        # that has one, and checks the others on what it found.
+        conditions: Document = {
+            "structure_key": self.structure_key,
+            "structure_id": self.structure_id,
+            "formula": self.formula,
+            **self._composition(),
+            "projects": self.project,
+            "absorber": self.absorber,
+            "edge": self.edge,
+            "code": self.code,
+            "protocol": self.protocol,
+            "parameters_id": self.parameters_id,
+            "state": self.state,
+        }
+        return {name: value for name, value in conditions.items() if value is not None}
 
-    @classmethod
-    def all(cls) -> Self:
-        """Return the query without conditions."""
-        return cls()
+    def _composition(self) -> Document:
+        symbols = sorted(set(self.elements or ()))
+        if self.chemsys is not None:
+            fits = set(symbols) <= set(self.chemsys.split("-"))
+            return {"chemsys": self.chemsys if fits else {"$in": []}}
+        if not symbols:
+            return {}
+        # Contains all of them: the heaviest, mostly the rarest, by its index, and the others in
+        # their order in the chemical system.
+        heaviest = max(symbols, key=lambda symbol: int(Element(symbol).Z))
+        pattern = f"(^|-){'-(.*-)?'.join(symbols)}(-|$)"
+        return {"elements": heaviest, "chemsys": {"$regex": pattern} if symbols[1:] else None}
 
 
 class SpectrumQuery(Query):
@@ -132,11 +136,12 @@ class SpectrumQuery(Query):
         found = super().filter()
         if self.kind is not None:
             found["kind"] = self.kind.value
+        narrow: Document = {}
         if self.spectrum_ids is not None:
-            found["_id"] = {"$in": list(self.spectrum_ids)}
+            narrow["_id"] = {"$in": list(self.spectrum_ids)}
         if self.calculation_ids is not None:
-            found["calculation_ids"] = {"$in": list(self.calculation_ids)}
-        return found
+            narrow["calculation_ids"] = {"$in": list(self.calculation_ids)}
+        return {**narrow, **found}
 
 
 class CalculationQuery(Query):
@@ -151,8 +156,8 @@ class CalculationQuery(Query):
         found = super().filter()
         if self.failed is not None and self.state is None:
             found["state"] = {"$ne": "completed"} if self.failed else "completed"
-        if self.calculation_ids is not None:
-            found["_id"] = {"$in": list(self.calculation_ids)}
         if self.absorbing_index is not None:
             found["absorbing_index"] = self.absorbing_index
+        if self.calculation_ids is not None:
+            return {"_id": {"$in": list(self.calculation_ids)}, **found}
         return found

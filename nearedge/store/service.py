@@ -110,10 +110,14 @@ class EmbeddedServer:
             if state.status == "foreign":
                 raise ForeignDatabase(state.detail)
             self._end_strays()
-            if self._instance() is None:
+            fresh = self._instance() is None
+            if fresh:
                 self._create_instance()
             self._start(auth=True)
-            return self._answering(started=True)
+            state = self._answering(started=True)
+            if fresh:
+                self._drop_other_users(state)
+            return state
 
     def down(self) -> ServerState:
         """End the server if it runs; only ever a process that is proved to be ours.
@@ -200,7 +204,7 @@ class EmbeddedServer:
                 identity = read_identity(client[self._settings.database])
         except OperationFailure as error:
             return replace(
-                found, status="foreign", detail=f"{where} refuses our password: {error.code}."
+                found, status="foreign", detail=f"{where} refuses our password ({error.code})."
             )
         except PyMongoError:
             return replace(found, status="silent", detail=f"{where} does not answer.")
@@ -208,7 +212,8 @@ class EmbeddedServer:
             return replace(
                 found,
                 status="foreign",
-                detail=f"{where} carries instance {identity.instance}, not {instance.instance}.",
+                detail=f"{where} serves the data of another instance, {identity.instance} and not "
+                f"{instance.instance}: put back {self.folder / 'data'} or {self._instance_path}.",
             )
         return replace(
             found, status="running", detail=f"{where} is running.", instance=instance.instance
@@ -245,7 +250,7 @@ class EmbeddedServer:
         """Give a fresh data folder (or one that lost its instance file) a user of its own.
 
         The server makes no exception for the first user, so it is started once without
-        authentication; the user is checked to be the only one once authentication is on.
+        authentication; whoever else made a user meanwhile loses it in `_drop_other_users`.
         """
         password = secrets.token_urlsafe(24)
         record = self._start(auth=False)
@@ -255,7 +260,8 @@ class EmbeddedServer:
         try:
             with database_errors(), _client(_uri(record.port), _ANSWER_DEADLINE) as client:
                 for user in client.admin.command("usersInfo", 1)["users"]:
-                    client.admin.command("dropUser", user["user"])
+                    if user["user"] == USER:  # left by an instance file that was lost
+                        client.admin.command("dropUser", USER)
                 client.admin.command(
                     "createUser", USER, pwd=password, roles=[{"role": "root", "db": "admin"}]
                 )
@@ -265,6 +271,17 @@ class EmbeddedServer:
             self._record_path.unlink(missing_ok=True)
         name = str(uuid.uuid4()) if identity is None else identity.instance
         self._save_instance(Instance(name, password, record.port))
+
+    def _drop_other_users(self, state: ServerState) -> None:
+        instance = self._instance()
+        if instance is None or state.port is None:
+            return
+        uri = _uri(state.port, instance.password)
+        with database_errors(), _client(uri, _ANSWER_DEADLINE) as client:
+            for name in {"admin", *client.list_database_names()}:
+                for user in client[name].command("usersInfo", 1)["users"]:
+                    if (name, user["user"]) != ("admin", USER):
+                        client[name].command("dropUser", user["user"])
 
     def _instance(self) -> Instance | None:
         try:

@@ -1,0 +1,324 @@
+"""Who works on which calculation: one owner at a time, and a dead owner's claim is taken over.
+
+A claim saves work, it protects no data: two workers that both believe they own a calculation would
+record the same documents, and the store keeps the first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from nearedge.errors import DatabaseError
+from nearedge.schemas.document import SCHEMA_VERSION, utc_now
+from nearedge.store.operations import Document, MongoDatabase, operation
+
+CLAIMS = "claims"
+_RELEASE_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+_START_TOLERANCE = 2.0
+"""Seconds by which a process's start time may differ between two looks at the same process."""
+
+
+@dataclass(frozen=True)
+class ClaimInfo:
+    """A claim as `Claims.live` lists it.
+
+    Parameters
+    ----------
+    owner
+        ``alive`` or ``dead`` for a process on this machine, ``unknown`` for another machine's.
+    last_beat
+        By the owner's clock; for people, not for decisions.
+    """
+
+    calculation_id: str
+    host: str
+    pid: int
+    stage: str
+    since: datetime
+    last_beat: datetime
+    owner: Literal["alive", "dead", "unknown"]
+
+
+class Claim:
+    """A claim that is held; its heartbeat runs in a thread until it is released.
+
+    Attributes
+    ----------
+    lost
+        Whether somebody else has taken it over, believing this owner dead.
+    """
+
+    def __init__(
+        self, database: MongoDatabase, calculation_id: str, owner: str, beat: float
+    ) -> None:
+        self.calculation_id = calculation_id
+        self.lost = False
+        self._claims = database[CLAIMS]
+        self._mine = {"_id": calculation_id, "owner": owner}
+        self._beat_seconds = beat
+        self._stage = ""
+        self._wake = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(
+            target=self._beat_until_ended, name=f"claim {calculation_id[:8]}", daemon=True
+        )
+        self._thread.start()
+
+    def progress(self, stage: str) -> None:
+        """Say which stage the work is in; written by the heartbeat, never an error."""
+        self._stage = stage
+        self._wake.set()
+
+    def release(self) -> None:
+        """Give it up; if the database is away, a thread goes on trying as long as we live."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join(_RELEASE_SECONDS)
+
+    def _beat_until_ended(self) -> None:
+        # A database that is away is no reason to stop: the work goes on, and so does the beat.
+        while not self._ended:
+            self._wake.wait(self._beat_seconds)
+            if self._ended:
+                break
+            self._wake.clear()
+            change = {
+                "$inc": {"beat": 1},
+                "$set": {"stage": self._stage, "last_beat": utc_now()},
+            }
+            try:
+                self.lost = self._claims.update_one(self._mine, change).matched_count == 0
+            except PyMongoError:
+                continue
+        # Without this a worker that outlives an outage would for ever hold what it gave up.
+        while not self._removed():
+            time.sleep(_RETRY_SECONDS)
+
+    def _removed(self) -> bool:
+        try:
+            self._claims.delete_one(self._mine)
+        except PyMongoError:
+            return False
+        return True
+
+
+class Claims:
+    """Claims on calculations.
+
+    Parameters
+    ----------
+    database
+        The store's database.
+    beat_seconds
+        Time between two heartbeats.
+    patience_seconds
+        How long another machine's heartbeat must stand still, while we watch, until its owner
+        counts as dead. Clocks are never compared.
+    poll_seconds
+        Time between two looks at a claim that somebody else holds.
+    """
+
+    def __init__(
+        self,
+        database: MongoDatabase,
+        *,
+        beat_seconds: float = 10.0,
+        patience_seconds: float = 60.0,
+        poll_seconds: float = 0.5,
+    ) -> None:
+        self._database = database
+        self._claims = database[CLAIMS]
+        self._beat = beat_seconds
+        self._patience = patience_seconds
+        self._poll = poll_seconds
+
+    @contextmanager
+    def hold(
+        self,
+        calculation_id: str,
+        *,
+        timeout: float | None = None,
+        waiting: Callable[[ClaimInfo], None] | None = None,
+    ) -> Iterator[Claim]:
+        """Hold the claim on a calculation for the time of a ``with`` block.
+
+        Waits until nobody else holds it or its owner is dead. Look the calculation up afterwards:
+        whoever held it may have completed it.
+
+        Parameters
+        ----------
+        calculation_id
+            What is claimed.
+        timeout
+            Seconds to wait at most; None waits as long as the owner lives.
+        waiting
+            Called once with the claim that is waited for.
+
+        Raises
+        ------
+        DatabaseError
+            If the timeout passes.
+        """
+        owner = uuid.uuid4().hex
+        self._acquire(calculation_id, owner, timeout, waiting)
+        claim = Claim(self._database, calculation_id, owner, self._beat)
+        try:
+            yield claim
+        finally:
+            claim.release()
+
+    @operation
+    def live(self) -> list[ClaimInfo]:
+        """Return all claims, the oldest first, each with whether its owner lives."""
+        return [_info(stored) for stored in self._claims.find({}).sort("since", 1)]
+
+    @operation
+    def remove_dead(self) -> int:
+        """Remove the claims of this machine's processes that are gone; return how many."""
+        dead = [stored for stored in self._claims.find({}) if _owner(stored) == "dead"]
+        return sum(
+            self._claims.delete_one({"_id": claim["_id"], "owner": claim["owner"]}).deleted_count
+            for claim in dead
+        )
+
+    def _acquire(
+        self,
+        calculation_id: str,
+        owner: str,
+        timeout: float | None,
+        waiting: Callable[[ClaimInfo], None] | None,
+    ) -> None:
+        mine = {"_id": calculation_id, "owner": owner, **_this_process()}
+        watch = _Watch(self._patience, 5 * self._poll)
+        started = time.monotonic()
+        told = False
+        while True:
+            other = self._try(mine)
+            if other is None:
+                return
+            if (_owner(other) == "dead" or watch.stands_still(other)) and self._take(mine, other):
+                return
+            if waiting is not None and not told:
+                waiting(_info(other))
+                told = True
+            if timeout is not None and time.monotonic() - started > timeout:
+                raise DatabaseError(
+                    f"Calculation {calculation_id} is still being worked on by process "
+                    f"{other['pid']} on {other['host']} after {timeout:.0f} s: wait longer, or end "
+                    "that process."
+                )
+            time.sleep(self._poll)
+
+    @operation
+    def _try(self, mine: Document) -> Document | None:
+        """Claim it, or return the claim that is in the way."""
+        while True:
+            try:
+                self._claims.insert_one(dict(mine))
+                return None
+            except DuplicateKeyError:
+                other = self._claims.find_one({"_id": mine["_id"]})
+            if other is not None:
+                # Our own, if the answer to the insertion was lost on the way.
+                return None if other["owner"] == mine["owner"] else other
+
+    @operation
+    def _take(self, mine: Document, other: Document) -> bool:
+        """Take over exactly the claim that was seen: no other owner, no further heartbeat."""
+        seen = {"_id": other["_id"], "owner": other["owner"], "beat": other["beat"]}
+        content = {key: value for key, value in mine.items() if key != "_id"}
+        if self._claims.replace_one(seen, content).matched_count == 1:
+            return True
+        # If the answer to a first attempt was lost, the claim is ours already.
+        return self._claims.find_one({"_id": mine["_id"], "owner": mine["owner"]}) is not None
+
+
+class _Watch:
+    """Adds up how long a heartbeat stood still while we could see it."""
+
+    def __init__(self, patience: float, longest_gap: float) -> None:
+        self._patience = patience
+        self._longest_gap = longest_gap
+        self._seen: tuple[str, int] | None = None
+        self._still = 0.0
+        self._looked = time.monotonic()
+
+    def stands_still(self, claim: Document) -> bool:
+        now = time.monotonic()
+        # A longer gap means that the database was away: the owner could not beat either.
+        gap = min(now - self._looked, self._longest_gap)
+        self._looked = now
+        seen = (str(claim["owner"]), int(claim["beat"]))
+        self._still = self._still + gap if seen == self._seen else 0.0
+        self._seen = seen
+        return self._still > self._patience
+
+
+def _this_process() -> Document:
+    process = psutil.Process()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid": process.pid,
+        "process_started": process.create_time(),
+        "beat": 0,
+        "stage": "",
+        "since": utc_now(),
+        "last_beat": utc_now(),
+    }
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Return what two processes share if and only if they see each other by process number.
+
+    A host's name is not enough: containers and a machine before its restart have the same.
+    """
+    parts = [socket.gethostname()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    except OSError:  # not Linux
+        parts.append(str(uuid.getnode()))
+    return "/".join(parts)
+
+
+def _owner(claim: Document) -> Literal["alive", "dead", "unknown"]:
+    if claim["machine"] != _machine():
+        return "unknown"
+    try:
+        process = psutil.Process(int(claim["pid"]))
+        same = abs(process.create_time() - float(claim["process_started"])) < _START_TOLERANCE
+        return "alive" if same and process.status() != psutil.STATUS_ZOMBIE else "dead"
+    except psutil.NoSuchProcess:
+        return "dead"
+    except psutil.Error:
+        return "unknown"
+
+
+def _info(stored: Document) -> ClaimInfo:
+    return ClaimInfo(
+        calculation_id=str(stored["_id"]),
+        host=str(stored["host"]),
+        pid=int(stored["pid"]),
+        stage=str(stored["stage"]),
+        since=stored["since"],
+        last_beat=stored["last_beat"],
+        owner=_owner(stored),
+    )
