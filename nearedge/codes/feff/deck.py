@@ -89,6 +89,12 @@ class Deck:
             )
         return absorbers[0]
 
+    def nearest_neighbour(self) -> float:
+        """Return the distance to the absorber's nearest neighbour in Å, infinite without one."""
+        centre = self.absorber()
+        distances = np.linalg.norm(self.positions - self.positions[centre], axis=1)
+        return float(np.delete(distances, centre).min(initial=np.inf))
+
     def argument(self, card: str, number: int) -> float | None:
         """Return a card's numeric argument, counted from 0, or None where it is not given."""
         return card_argument(self.cards, card, number)

@@ -40,6 +40,11 @@ _LOG_SIGNS = (
         "an atom has too few neighbours for its Norman radius; is the absorber isolated, or is the "
         "cell mostly empty?",
     ),
+    (
+        r"Cannot find all representative atoms",
+        "fms_radius_too_small",
+        "a kind of atom is not within the radius of FMS or SCF",
+    ),
     (r"TWO ATOMS VERY CLOSE", "atoms_too_close", "two atoms are very close together"),
     (
         r"subroutine corval|CORVAL",
@@ -47,7 +52,10 @@ _LOG_SIGNS = (
         "core and valence states cannot be told apart; check for atoms that are too close",
     ),
 )
-_DISK_SIGNS = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC|EDQUOT")
+# 38 is the Fortran runtime's "error during write"; its message may itself find no room.
+_DISK_SIGNS = re.compile(
+    r"No space left on device|Disk quota exceeded|\(exit code: 38\)|error during write"
+)
 _MEMORY_SIGNS = re.compile(
     r"insufficient virtual memory|out of memory|Cannot allocate memory|memory allocation|"
     r"Allocation would exceed",
@@ -69,18 +77,15 @@ def check_deck(text: str) -> Deck:
     deck = parse_deck(text)
     _check_potentials(deck)
     check_edge(deck.atomic_numbers[0], deck.edge)
-    centre = deck.absorber()
+    deck.absorber()
     if not np.all(np.isfinite(deck.positions)):
         bad = int(np.argmin(np.all(np.isfinite(deck.positions), axis=1)))
         raise InputRefused(
             "non_finite_coordinate",
             f"Atom {bad} of feff.inp has a coordinate that is not a number.",
         )
-    radius = min(
-        (r for r in (deck.argument("SCF", 0), deck.argument("FMS", 0)) if r is not None),
-        default=np.inf,
-    )
-    _check_neighbours(deck.positions, centre, radius)
+    deck.argument("SCF", 0)  # refused here if it is no number
+    _check_neighbours(deck)
     hydrogen = np.array([deck.atomic_numbers[i] == 1 for i in deck.potential_of])
     _check_distances(deck.positions, hydrogen)
     return deck
@@ -97,7 +102,7 @@ def check_edge(atomic_number: int, edge: str) -> None:
     if edge not in EDGES:
         raise InputRefused(
             "unknown_edge",
-            f"FEFF knows no edge {edge!r} here; choose one of {', '.join(EDGES)}.",
+            f"The edge {edge!r} is not supported with FEFF; choose one of {', '.join(EDGES)}.",
         )
     check_element(atomic_number)
     if not has_edge(atomic_number, edge):
@@ -143,13 +148,28 @@ def _check_potentials(deck: Deck) -> None:
         raise InputRefused("unused_potential", f"feff.inp: potential {unused[0]} has no atom.")
 
 
-def _check_neighbours(positions: FloatArray, centre: int, radius: float) -> None:
-    distances = np.linalg.norm(positions - positions[centre], axis=1)
-    if not np.any((distances <= radius) & (np.arange(len(positions)) != centre)):
+def _check_neighbours(deck: Deck) -> None:
+    """Refuse an absorber that FMS sees alone: FEFF would fail, or give a free atom's spectrum."""
+    radius = deck.argument("FMS", 0)
+    nearest = deck.nearest_neighbour()
+    if not nearest <= (np.inf if radius is None else radius) or np.isinf(nearest):
+        reach = "at all" if radius is None else f"within the FMS radius of {radius:g} Å"
         raise InputRefused(
             "isolated_absorber",
-            f"The absorber has no neighbour within {radius:g} Å, and FEFF needs one.",
+            f"The absorber has no neighbour {reach}; use a protocol with a larger radius, if there "
+            "are neighbours farther out.",
         )
+
+
+def warnings_for(deck: Deck) -> list[str]:
+    """Return what a reader of the spectrum should know of a deck that FEFF computes."""
+    radius = deck.argument("SCF", 0)
+    if radius is not None and deck.nearest_neighbour() > radius:
+        return [
+            f"The nearest neighbour is {deck.nearest_neighbour():.2f} Å away, beyond the SCF "
+            f"radius of {radius:g} Å: the potentials are nearly those of free atoms."
+        ]
+    return []
 
 
 def _check_distances(positions: FloatArray, hydrogen: np.ndarray) -> None:
@@ -193,7 +213,8 @@ def failure_of(message: str, logs: str, stage: str) -> NearEdgeError:
     if _KILLED_SIGNS.search(message):
         return ResourceError(f"FEFF's stage {stage} was killed from outside: run it again.")
     if "timed out" in message or "timeout" in message.lower():
-        return CodeError("stage_timeout", f"FEFF's stage {stage} took too long: {message}.", logs)
+        said = message.splitlines()[0]
+        return CodeError("stage_timeout", f"FEFF took too long: {said}; allow more time.", logs)
     for pattern, name, sentence in _LOG_SIGNS:
         if re.search(pattern, said):
             return CodeError(name, f"FEFF stopped in stage {stage}: {sentence}.", logs)

@@ -43,7 +43,7 @@ _DAMAGED = (
 
 
 _OPENERS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    b"\xfd7zXZ": lambda raw: cast(IO[bytes], lzma.LZMAFile(raw)),
+    b"\xfd7zXZ": lambda raw: cast(IO[bytes], lzma.LZMAFile(raw)),  # noqa: SIM115 (the caller reads it)
     b"\x1f\x8b": lambda raw: cast(IO[bytes], gzip.GzipFile(fileobj=raw)),
     b"BZh": lambda raw: cast(IO[bytes], bz2.BZ2File(raw)),
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nearedge.codes.base import CodeResult, InputSet, Progress
 from nearedge.codes.feff.deck import Deck
-from nearedge.codes.feff.failures import check_deck, failure_of
+from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
 from nearedge.codes.feff.inputs import DECK, safer_mixing
 from nearedge.codes.feff.parse import parse_xmu, scf_converged
 from nearedge.errors import CodeError, ResourceError
@@ -55,6 +55,14 @@ class _Outcome:
     unread: bytes = field(default=b"", repr=False)
 
 
+@dataclass
+class _Cost:
+    """Seconds of all attempts together."""
+
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
 def run_feff(
     inputs: InputSet, run_dir: Path, *, stage_timeout: float, progress: Progress | None = None
 ) -> CodeResult:
@@ -72,29 +80,38 @@ def run_feff(
     """
     deck = check_deck(inputs.files[DECK])
     _claim(run_dir)
+    spent = _Cost()
     try:
-        return _attempt(deck, inputs.files, run_dir, stage_timeout, progress)
+        result = _attempt(deck, inputs.files, run_dir, stage_timeout, progress, spent)
     except CodeError as error:
         if error.name != "scf_not_converged":
             raise
-        first = error
-    files = {**inputs.files, DECK: safer_mixing(inputs.files[DECK])}
-    retry = run_dir / RETRY_FOLDER
+        result = _retry(deck, inputs.files, run_dir / RETRY_FOLDER, stage_timeout, progress, spent)
+    return replace(result, wall_seconds=spent.wall_seconds, cpu_seconds=spent.cpu_seconds)
+
+
+def _retry(
+    deck: Deck,
+    files: Mapping[str, str],
+    folder: Path,
+    stage_timeout: float,
+    progress: Progress | None,
+    spent: _Cost,
+) -> CodeResult:
+    safer = {**files, DECK: safer_mixing(files[DECK])}
     try:
-        result = _attempt(deck, files, retry, stage_timeout, progress)
+        result = _attempt(deck, safer, folder, stage_timeout, progress, spent)
     except CodeError as error:
         if error.name != "scf_not_converged":
             raise
         raise CodeError(
             "scf_not_converged",
-            f"FEFF's potentials did not converge, nor with safer mixing ({error.message})",
+            "FEFF's self-consistent field did not converge, nor did it with safer mixing; look at "
+            "the structure, or use a protocol with other radii.",
             error.log_tail,
-        ) from first
-    return replace(
-        result,
-        attempts=2,
-        warnings=[*result.warnings, "The SCF converged only at the second attempt, mixing slower."],
-    )
+        ) from None
+    warning = "The self-consistent field converged only at the second attempt, with safer mixing."
+    return replace(result, attempts=2, warnings=[*result.warnings, warning])
 
 
 def _claim(run_dir: Path) -> None:
@@ -112,16 +129,18 @@ def _attempt(
     folder: Path,
     stage_timeout: float,
     progress: Progress | None,
+    spent: _Cost,
 ) -> CodeResult:
     with _disk_errors():
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     outcome = execute(folder, stage_timeout=stage_timeout, progress=progress)
+    spent.wall_seconds += outcome.wall_seconds
+    spent.cpu_seconds += outcome.cpu_seconds
     if not outcome.done:
         raise _why(outcome, folder, stage_timeout)
-    result = _checked_result(deck, folder)
-    return replace(result, wall_seconds=outcome.wall_seconds, cpu_seconds=outcome.cpu_seconds)
+    return _checked_result(deck, folder)
 
 
 def execute(folder: Path, *, stage_timeout: float, progress: Progress | None = None) -> _Outcome:
@@ -218,7 +237,7 @@ def _why(outcome: _Outcome, folder: Path, stage_timeout: float) -> Exception:
     if outcome.timed_out:
         return CodeError(
             "stage_timeout",
-            f"FEFF's stage {outcome.stage} took more than {stage_timeout:g} s.",
+            f"FEFF's stage {outcome.stage} took more than {stage_timeout:g} s; allow more time.",
             logs,
         )
     if outcome.failed == "input":
@@ -262,7 +281,7 @@ def _checked_result(deck: Deck, folder: Path) -> CodeResult:
     try:
         xmu = parse_xmu(text)
         xmu.check_against(deck)
-        return xmu.result()
+        return replace(xmu.result(), warnings=warnings_for(deck))
     except CodeError as error:
         raise CodeError(error.name, error.message, logs) from None
 
