@@ -79,6 +79,6 @@ def _orbits(structure: Structure, numbers: NDArray[np.int64], symprec: float) ->
         dataset = None
     if dataset is None:
         return np.arange(len(numbers))
-    # Not `equivalent_atoms`: that knows only the operations that leave the given cell's lattice as it
-    # is, so a crystal in a supercell of lower symmetry would seem to have more kinds of sites.
+    # Not `equivalent_atoms`: it knows only operations that keep the lattice of the given cell, so a
+    # crystal in a supercell of lower symmetry would seem to have more kinds of sites.
     return np.asarray(dataset.crystallographic_orbits, dtype=np.int64)
