@@ -24,27 +24,25 @@ class IngestLedger:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._entries = database[LEDGER]
-        self._held: dict[str, str] | None = None
+        self._held: dict[str, str] = {}
+        self._holds_all: bool | None = None
 
     @operation
     def calculation(self, fingerprint: str) -> str | None:
         """Return the calculation that files with this fingerprint gave, or None.
 
-        A ledger of ordinary size is read once, at the first question.
+        A ledger of ordinary size is read once, at the first question: a question a file costs the
+        embedded server as much as the file's ingestion.
         """
-        if self._held is None:
-            self._held = self._all()
-        if self._held or self._few:
+        if self._holds_all is None:
+            self._holds_all = self._entries.estimated_document_count() <= HELD
+            if self._holds_all:
+                for entry in self._entries.find({}, {"calculation_id": 1}):
+                    self._held[str(entry["_id"])] = str(entry["calculation_id"])
+        if self._holds_all:
             return self._held.get(fingerprint)
         found = self._entries.find_one({"_id": fingerprint}, {"calculation_id": 1})
         return None if found is None else str(found["calculation_id"])
-
-    def _all(self) -> dict[str, str]:
-        self._few = self._entries.estimated_document_count() <= HELD
-        if not self._few:
-            return {}
-        found = self._entries.find({}, {"calculation_id": 1})
-        return {str(entry["_id"]): str(entry["calculation_id"]) for entry in found}
 
     @operation
     def add(self, calculation_ids: Mapping[str, str]) -> None:

@@ -6,11 +6,21 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 
 from nearedge.errors import DatabaseError
+from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.spectrum import SpectrumKind
 from nearedge.store.operations import Document
 
@@ -151,11 +161,19 @@ class CalculationQuery(Query):
     failed: bool | None = Field(None, description="True: any failure; False: completed only.")
     absorbing_index: int | None = None
 
+    @field_validator("failed")
+    @classmethod
+    def _agrees(cls, failed: bool | None, info: ValidationInfo) -> bool | None:
+        state = info.data.get("state")
+        if failed is not None and state is not None and failed == (state == COMPLETED):
+            raise ValueError(f"{failed} contradicts state {state!r}")
+        return failed
+
     def filter(self) -> Document:
         """Return the conditions in the database's language."""
         found = super().filter()
         if self.failed is not None and self.state is None:
-            found["state"] = {"$ne": "completed"} if self.failed else "completed"
+            found["state"] = {"$ne": COMPLETED} if self.failed else COMPLETED
         if self.absorbing_index is not None:
             found["absorbing_index"] = self.absorbing_index
         if self.calculation_ids is not None:

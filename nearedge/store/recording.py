@@ -67,20 +67,26 @@ class Recorder:
         self._blobs.put_many(blobs)
         _bulk(self._structures, updates)
 
-    def put_average(self, average: SpectrumDoc) -> None:
-        """Write an average; a more complete one replaces a less complete one, never the reverse."""
-        stored, blobs = pack(average)
-        self._blobs.put_many(blobs)
-        _bulk(self._spectra, [_insert(stored)])
-        content = {key: value for key, value in stored.items() if key not in ("_id", "projects")}
-        self._spectra.update_one(
-            {
+    def put_averages(self, averages: Iterable[SpectrumDoc]) -> None:
+        """Write averages; a more complete one replaces a less complete one, never the reverse."""
+        blobs: dict[str, bytes] = {}
+        inserted, replaced = [], []
+        for average in averages:
+            stored, large = pack(average)
+            blobs |= large
+            inserted.append(_insert(stored))
+            content = {
+                key: value for key, value in stored.items() if key not in ("_id", "projects")
+            }
+            lesser = {
                 "_id": average.spectrum_id,
                 "state": "incomplete",
                 "covered": {"$lte": average.covered + _COVERED_TOLERANCE},
-            },
-            {"$set": content},
-        )
+            }
+            replaced.append((average.spectrum_id, UpdateOne(lesser, {"$set": content})))
+        self._blobs.put_many(blobs)
+        new = _bulk(self._spectra, inserted)
+        _bulk(self._spectra, [update for name, update in replaced if name not in new])
 
     def _write(self, records: Sequence[Record], present: dict[str, Document]) -> int:
         """Write records not known as completed; return how many repeat a known failure."""

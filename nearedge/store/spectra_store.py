@@ -91,10 +91,14 @@ class SpectraStore:
             counts += self._record_batch([Record(*record).checked() for record in batch])
         return counts
 
-    @operation
     def put_average(self, average: SpectrumDoc) -> None:
         """Store a crystal's average; it replaces an incomplete one that covers no more sites."""
-        self._recorder.put_average(average)
+        self.put_averages([average])
+
+    @operation
+    def put_averages(self, averages: Sequence[SpectrumDoc]) -> None:
+        """Store many averages; see `put_average`."""
+        self._recorder.put_averages(averages)
 
     @operation
     def add_project(self, calculation_ids: Sequence[str], project: str) -> None:
