@@ -44,6 +44,52 @@ def coverage(targets: FloatArray, mean: FloatArray, std: FloatArray, level: floa
     return float(np.mean(np.abs(targets - mean) <= norm.ppf(0.5 + level / 2) * std))
 
 
+def error_metrics(
+    targets: FloatArray,
+    mean: FloatArray,
+    training_mean: FloatArray,
+    groups: Sequence[Hashable],
+    *,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """Judge the spectra alone: ``eta``, ``median_mse``, ``mean_mse`` and ``spectra`` (how many).
+
+    Parameters
+    ----------
+    targets, mean
+        Shape ``(n, points)`` each, in the same unit.
+    training_mean
+        The mean spectrum of the training rows, shape ``(points,)``.
+    groups
+        The material of each row: the bootstrap behind each 95 % interval draws whole materials,
+        since their sites are alike.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    ModelError
+        If there is nothing to judge, or the numbers of rows differ.
+    """
+    if not len(targets) == len(mean) == len(groups):
+        raise ModelError("Targets, predictions and materials to be judged differ in number.")
+    if len(targets) == 0:
+        raise ModelError("There is no spectrum to judge the model on.")
+    model = squared_errors(targets, mean)
+    baseline = squared_errors(targets, np.broadcast_to(training_mean, targets.shape))
+    draws = _draws(groups, seed)
+    return {
+        "eta": _with_interval(eta(baseline, model), [eta(baseline[d], model[d]) for d in draws]),
+        "median_mse": _with_interval(
+            float(np.median(model)), [float(np.median(model[d])) for d in draws]
+        ),
+        "mean_mse": _with_interval(
+            float(np.mean(model)), [float(np.mean(model[d])) for d in draws]
+        ),
+        "spectra": Metric(value=float(len(targets))),
+    }
+
+
 def evaluate(
     targets: FloatArray,
     mean: FloatArray,
@@ -53,50 +99,24 @@ def evaluate(
     *,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """Judge predictions, each figure with its 95 % bootstrap interval over materials.
+    """Judge spectra and their error bars.
 
-    Parameters
-    ----------
-    targets, mean, std
-        Shape ``(n, points)`` each, in the same unit.
-    training_mean
-        The mean spectrum of the training rows, shape ``(points,)``.
-    groups
-        The material of each row: whole materials are drawn, since their sites are alike.
-    seed
-        Of the bootstrap.
+    Parameters are those of `error_metrics`, and `std` of shape ``(n, points)``.
 
     Returns
     -------
     dict
-        ``eta``, ``median_mse``, ``mean_mse``, ``coverage_68``, ``coverage_95`` (shares between 0
-        and 1) and ``spectra`` (how many).
+        What `error_metrics` returns, and ``coverage_68`` and ``coverage_95``: the shares of points
+        inside those intervals, between 0 and 1.
     """
-    if not len(targets) == len(mean) == len(std) == len(groups):
-        raise ModelError("Targets, predictions and materials to be judged differ in number.")
-    if len(targets) == 0:
-        raise ModelError("There is no spectrum to judge the model on.")
-    model = squared_errors(targets, mean)
-    baseline = squared_errors(targets, np.broadcast_to(training_mean, targets.shape))
-    inside = {
-        level: np.mean(np.abs(targets - mean) <= norm.ppf(0.5 + level / 200) * std, axis=1)
-        for level in LEVELS
-    }
+    metrics = error_metrics(targets, mean, training_mean, groups, seed=seed)
     draws = _draws(groups, seed)
-    metrics = {
-        "eta": _with_interval(eta(baseline, model), [eta(baseline[d], model[d]) for d in draws]),
-        "median_mse": _with_interval(
-            float(np.median(model)), [float(np.median(model[d])) for d in draws]
-        ),
-        "mean_mse": _with_interval(
-            float(np.mean(model)), [float(np.mean(model[d])) for d in draws]
-        ),
-    }
-    for level, shares in inside.items():
+    for level in LEVELS:
+        width = norm.ppf(0.5 + level / 200)
+        shares = np.mean(np.abs(targets - mean) <= width * std, axis=1)
         metrics[f"coverage_{level}"] = _with_interval(
             float(np.mean(shares)), [float(np.mean(shares[d])) for d in draws]
         )
-    metrics["spectra"] = Metric(value=float(len(targets)))
     return metrics
 
 

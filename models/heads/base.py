@@ -35,6 +35,10 @@ class Head(Protocol):
     name: ClassVar[str]
 
     @property
+    def mean(self) -> FloatArray:
+        """Mean training spectrum, shape ``(points,)``: what a model must beat."""
+
+    @property
     def size(self) -> int:
         """Features per site that it takes."""
 

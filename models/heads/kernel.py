@@ -112,9 +112,7 @@ class KernelHead:
         center, scale = features.mean(axis=0), features.std(axis=0)
         scale = np.where(scale > 1e-9 * (1.0 + np.abs(center)), scale, 1.0)
         train = (features - center) / scale
-        rows_of = _rows_of_groups(groups)
-        if len(rows_of) < 2:
-            rows_of = [np.array([row]) for row in range(len(train))]
+        rows_of = _left_out_groups(groups)
         if length is None:
             length = _best_length(train, targets, rows_of, ridge, seed)
         kernel = np.exp(-cdist(train, train, "cityblock") / length)
@@ -129,6 +127,20 @@ class KernelHead:
             ridge=ridge,
             error=ErrorModel.fit(residuals, kernel, targets.std(axis=0, ddof=1)),
         )
+
+    def leave_out(self, targets: FloatArray, groups: Sequence[Hashable]) -> FloatArray:
+        """Predict each training row with its material left out, shape ``(n, points)``.
+
+        Parameters
+        ----------
+        targets, groups
+            Those that the head was trained with.
+        """
+        rows_of = _left_out_groups(groups)
+        kernel = np.exp(-cdist(self.train, self.train, "cityblock") / self.length)
+        _, residuals = _solve(kernel, targets, self.ridge, rows_of)
+        left_out: FloatArray = np.maximum(targets - residuals.errors, 0.0)
+        return left_out
 
     @property
     def size(self) -> int:
@@ -299,10 +311,13 @@ def _check_shapes(head: KernelHead) -> None:
         )
 
 
-def _rows_of_groups(groups: Sequence[Hashable]) -> list[IntArray]:
+def _left_out_groups(groups: Sequence[Hashable]) -> list[IntArray]:
+    """Return the rows of each material, or single rows where there is one material only."""
     rows: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):
         rows.setdefault(group, []).append(row)
+    if len(rows) < 2:
+        return [np.array([row]) for row in range(len(groups))]
     return [np.array(numbers) for numbers in rows.values()]
 
 

@@ -99,10 +99,10 @@ def test_leaving_a_material_out_in_closed_form_equals_training_without_it(
     make_synthetic: Make,
 ) -> None:
     features, targets, groups = make_synthetic(12, sites=3)
-    from nearedge.models.heads.kernel import _rows_of_groups, _solve  # noqa: PLC0415
+    from nearedge.models.heads.kernel import _left_out_groups, _solve  # noqa: PLC0415
 
     kernel = np.exp(-np.abs(features[:, None] - features[None]).sum(axis=2) / 5.0)
-    _, residuals = _solve(kernel, targets, 0.01, _rows_of_groups(groups))
+    _, residuals = _solve(kernel, targets, 0.01, _left_out_groups(groups))
     out = np.arange(3, 6)
     rest = np.setdiff1d(np.arange(len(features)), out)
     inner = np.linalg.inv(kernel[np.ix_(rest, rest)] + 0.01 * np.eye(len(rest)))

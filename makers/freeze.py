@@ -1,0 +1,339 @@
+"""Freezing a data set: which spectra, on which grid, divided how, for good."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jobflow.core.job import job
+from jobflow.core.maker import Maker
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nearedge.errors import DatasetError, SpectrumError
+from nearedge.makers.featurize import FeaturizeOutcome
+from nearedge.makers.splits import Split, missing_labels
+from nearedge.schemas import DatasetDoc, GridDoc, SpectrumKind, StructureDoc
+from nearedge.schemas.dataset import DatasetRow
+from nearedge.schemas.document import content_hash
+from nearedge.spectra.grid import OMNIXAS_ONSETS, Grid, omnixas_grid, to_grid
+from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+from nearedge.store.connection import connect
+from nearedge.store.learned import DatasetStore
+from nearedge.store.operations import MongoDatabase
+from nearedge.store.queries import SpectrumQuery
+from nearedge.store.records import SpectrumRow
+from nearedge.store.spectra_store import SpectraStore
+
+_MATERIAL_ID = re.compile(r"(mp|mvc)-\d+")
+STEP = 0.25
+WIDTH = 35.0
+"""eV: step and width of OmniXAS's grids (arXiv:2409.19552), kept for elements it does not have."""
+_DECIMALS = 8
+"""Of the values that a data set's hash is made of: above rounding, below anything physical."""
+
+
+class FreezeOutcome(BaseModel):
+    """What a freeze job returns; the data set is in the store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_id: str
+    name: str
+    parts: dict[str, int] = Field(description="Part to number of rows.")
+    grid: GridDoc
+    unit: AbsorptionUnit
+    left_out: dict[str, str] = Field(
+        default_factory=dict, description="Label of each spectrum left out to the reason."
+    )
+    missing: list[str] = Field(
+        default_factory=list, description="Labels that the split names and no spectrum has."
+    )
+
+
+@dataclass
+class FreezeMaker(Maker):
+    """Freeze the site spectra that answer a query.
+
+    Parameters
+    ----------
+    name
+        The job's name.
+    dataset
+        The data set's name.
+    unit
+        Unit of the frozen absorption; OmniXAS's by default.
+    grid
+        Energies; None takes OmniXAS's grid for the element where the spectra cover it, and one of
+        the same step and width from where most of them begin otherwise.
+    split
+        How rows are divided.
+    """
+
+    name: str = "freeze"
+    dataset: str = "dataset"
+    unit: AbsorptionUnit = AbsorptionUnit.MILLIBOHR2
+    grid: GridDoc | None = None
+    split: Split = field(default_factory=Split)
+
+    @job(output_schema=FreezeOutcome)
+    def make(
+        self, query: SpectrumQuery, featurized: Sequence[FeaturizeOutcome] = ()
+    ) -> FreezeOutcome:
+        """Return the frozen data set's id; as a job, when called on a maker.
+
+        Parameters
+        ----------
+        query
+            Which spectra; averages are left out.
+        featurized
+            Featurize jobs to wait for: structures that they refused are left out.
+
+        Raises
+        ------
+        DatasetError
+            If nothing answers, or spectra of several protocols do.
+        """
+        refused = {r.structure_key: r.reason for each in featurized for r in each.refused}
+        return freeze_dataset(
+            connect(),
+            self.dataset,
+            query,
+            split=self.split,
+            unit=AbsorptionUnit(self.unit),
+            grid=self.grid,
+            refused=refused,
+        )
+
+
+def freeze_dataset(
+    database: MongoDatabase,
+    name: str,
+    query: SpectrumQuery,
+    *,
+    split: Split | None = None,
+    unit: AbsorptionUnit = AbsorptionUnit.MILLIBOHR2,
+    grid: GridDoc | None = None,
+    refused: dict[str, str] | None = None,
+) -> FreezeOutcome:
+    """Freeze and store a data set; see `FreezeMaker`.
+
+    Parameters
+    ----------
+    refused
+        Structure keys to leave out, with the reason.
+    """
+    split = split or Split()
+    store = SpectraStore(database)
+    sites = query.model_copy(update={"kind": SpectrumKind.SITE})
+    found = store.listing(sites)
+    _check_alike(found, query)
+    structures = store.structures({row.structure_key for row in found})
+    rows = [_row(row, structures[row.structure_key]) for row in found]
+    left_out = {
+        row.label: (refused or {})[row.structure_key]
+        for row in rows
+        if row.structure_key in (refused or {})
+    }
+    missing = missing_labels(split, rows)
+    rows = [row for row in _named(rows, split) if row.label not in left_out]
+    spectra, unusable = _spectra(store, rows, unit)
+    grid = grid or choose_grid(found[0].absorber, found[0].edge, list(spectra.values()))
+    values: list[FloatArray] = []
+    kept: list[DatasetRow] = []
+    for row in rows:
+        try:
+            if row.spectrum_id in unusable:
+                raise SpectrumError(unusable[row.spectrum_id])
+            values.append(to_grid(spectra[row.spectrum_id], _grid(grid)))
+            kept.append(row)
+        except SpectrumError as error:
+            left_out[row.label] = str(error)
+    if not kept:
+        reason = next(iter(left_out.values()), "the split names none of them")
+        raise DatasetError(f"None of the {len(found)} spectra can be frozen: {reason}")
+    dataset = _document(name, found[0], kept, values, split, unit, grid, query, left_out)
+    DatasetStore(database).put(dataset)
+    return FreezeOutcome(
+        dataset_id=dataset.dataset_id,
+        name=name,
+        parts={part: len(numbers) for part, numbers in dataset.split.items()},
+        grid=grid,
+        unit=unit,
+        left_out=left_out,
+        missing=missing,
+    )
+
+
+def targets_of(
+    database: MongoDatabase, dataset: DatasetDoc, numbers: Sequence[int] | None = None
+) -> FloatArray:
+    """Return the spectra of a frozen data set on its grid and in its unit.
+
+    Parameters
+    ----------
+    numbers
+        Row numbers; None takes all and checks them against the data set's hash.
+
+    Returns
+    -------
+    FloatArray
+        Shape ``(rows, grid.points)``.
+
+    Raises
+    ------
+    DatasetError
+        If a spectrum is no longer there, or is not what was frozen.
+    """
+    rows = dataset.rows if numbers is None else [dataset.rows[number] for number in numbers]
+    spectra, unusable = _spectra(SpectraStore(database), rows, dataset.unit)
+    gone = [row.label for row in rows if row.spectrum_id not in spectra]
+    if gone:
+        reason = next(iter(unusable.values()), "they are no longer in the database")
+        raise DatasetError(
+            f"{len(gone)} spectra of the data set {dataset.name} cannot be used, {gone[0]} being "
+            f"the first: {reason}"
+        )
+    grid = _grid(dataset.grid)
+    values = np.stack([to_grid(spectra[row.spectrum_id], grid) for row in rows])
+    if numbers is None and _hash(dataset, values) != dataset.dataset_id:
+        raise DatasetError(
+            f"The spectra of the data set {dataset.name} are not those that were frozen: freeze a "
+            "new one."
+        )
+    return values
+
+
+def choose_grid(absorber: str, edge: str, spectra: Sequence[Spectrum]) -> GridDoc:
+    """Return OmniXAS's grid of the element where most spectra cover 80 % of it, else a like one.
+
+    Raises
+    ------
+    DatasetError
+        If there is no spectrum to derive a grid from.
+    """
+    if not spectra:
+        raise DatasetError("There is no usable spectrum to choose an energy grid for.")
+    first = float(np.median([s.energy[0] for s in spectra]))
+    last = float(np.median([s.energy[-1] for s in spectra]))
+    if edge == "K" and absorber in OMNIXAS_ONSETS:
+        grid = omnixas_grid(absorber)
+        shared = min(last, grid.stop) - max(first, grid.start)
+        if shared >= 0.8 * (grid.stop - grid.start):
+            return GridDoc(start=grid.start, step=grid.step, points=grid.points)
+    points = int(min(WIDTH, last - first) / STEP) + 1
+    return GridDoc(start=round(first, 3), step=STEP, points=max(points, 2))
+
+
+def _check_alike(found: Sequence[SpectrumRow], query: SpectrumQuery) -> None:
+    if not found:
+        conditions = query.model_dump(exclude_none=True)
+        raise DatasetError(
+            f"No site spectrum answers {conditions or 'the query'}: `nearedge query` shows what is "
+            "there."
+        )
+    for what in ("absorber", "edge", "code", "protocol", "parameters_id"):
+        counts = Counter(getattr(row, what) for row in found)
+        if len(counts) > 1:
+            listed = ", ".join(f"{value} ({count})" for value, count in counts.most_common(4))
+            raise DatasetError(
+                f"A data set holds spectra of one {what}, and {len(counts)} answer: {listed}. Name "
+                f"the {what} in the query."
+            )
+
+
+def _row(row: SpectrumRow, structure: StructureDoc) -> DatasetRow:
+    """Describe a row; its material is the published id where it has one, else the structure id."""
+    label = structure.source.label
+    index = int(row.absorbing_index or 0)
+    published = structure.source.kind == "materials_project" or _MATERIAL_ID.fullmatch(label)
+    return DatasetRow(
+        spectrum_id=row.spectrum_id,
+        structure_key=row.structure_key,
+        structure_id=row.structure_id,
+        absorbing_index=index,
+        group=label if published else row.structure_id,
+        label=f"{label}_{index:03d}",
+    )
+
+
+def _named(rows: Sequence[DatasetRow], split: Split) -> list[DatasetRow]:
+    """Return the rows that the split puts anywhere."""
+    numbers = {number for part in split.divide(rows).values() for number in part}
+    return [row for number, row in enumerate(rows) if number in numbers]
+
+
+def _spectra(
+    store: SpectraStore, rows: Sequence[DatasetRow], unit: AbsorptionUnit
+) -> tuple[dict[str, Spectrum], dict[str, str]]:
+    """Return the spectra by id in `unit`, and by id why the others cannot be used."""
+    spectra: dict[str, Spectrum] = {}
+    unusable: dict[str, str] = {}
+    ids = [row.spectrum_id for row in rows]
+    for start in range(0, len(ids), 2000):
+        query = SpectrumQuery(spectrum_ids=ids[start : start + 2000])
+        for document in store.spectra(query):
+            try:
+                spectra[document.spectrum_id] = document.to_spectrum().to_unit(unit)
+            except SpectrumError as error:
+                unusable[document.spectrum_id] = str(error)
+    return spectra, unusable
+
+
+def _document(
+    name: str,
+    like: SpectrumRow,
+    rows: list[DatasetRow],
+    values: list[FloatArray],
+    split: Split,
+    unit: AbsorptionUnit,
+    grid: GridDoc,
+    query: SpectrumQuery,
+    left_out: dict[str, str],
+) -> DatasetDoc:
+    try:
+        dataset = DatasetDoc(
+            dataset_id="",
+            name=name,
+            absorber=like.absorber,
+            edge=like.edge,
+            code=like.code,
+            protocol=like.protocol,
+            parameters_id=like.parameters_id,
+            unit=unit,
+            grid=grid,
+            query={
+                "spectra": query.model_dump(mode="json", exclude_none=True),
+                "split": split.summary(),
+                "left_out": len(left_out),
+            },
+            rows=rows,
+            split=split.divide(rows),
+        )
+    except ValidationError as error:
+        reason = error.errors(include_input=False, include_url=False)[0]["msg"]
+        raise DatasetError(
+            f"The split of {name} is refused: {reason.removeprefix('Value error, ')}."
+        ) from None
+    return dataset.model_copy(update={"dataset_id": _hash(dataset, np.stack(values))})
+
+
+def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
+    """Return the id of a data set: rows, split, grid, unit and the values of its spectra."""
+    rounded = np.round(values, _DECIMALS).astype("<f8") + 0.0  # + 0.0 turns -0.0 into 0.0
+    return content_hash(
+        [
+            [[row.spectrum_id, row.group] for row in dataset.rows],
+            dataset.split,
+            dataset.grid.model_dump(),
+            str(dataset.unit),
+            hashlib.sha256(rounded.tobytes()).hexdigest(),
+        ]
+    )
+
+
+def _grid(grid: GridDoc) -> Grid:
+    return Grid(grid.start, grid.step, grid.points)

@@ -1,0 +1,105 @@
+"""Applying a model to structures that nobody computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobflow.core.job import job
+from jobflow.core.maker import Maker
+from pymatgen.core.structure import Structure
+
+from nearedge.errors import ModelError
+from nearedge.makers.featurize import featurizer_of
+from nearedge.models.prediction import StructurePrediction, predict
+from nearedge.models.registry import is_model_folder, load_model
+from nearedge.models.trained import TrainedModel
+from nearedge.store.connection import connect
+from nearedge.store.learned import ModelStore
+
+
+@dataclass
+class PredictMaker(Maker):
+    """Predict spectra of structures.
+
+    Parameters
+    ----------
+    name
+        The job's name.
+    absorber
+        The absorbing element; None takes the model's.
+    all_sites
+        Every site instead of the symmetry-unique ones.
+    """
+
+    name: str = "predict"
+    absorber: str | None = None
+    all_sites: bool = False
+
+    @job
+    def make(
+        self, model: str, structures: Sequence[Structure], labels: Sequence[str] | None = None
+    ) -> list[StructurePrediction]:
+        """Return one prediction per structure, in order; as a job, when called on a maker.
+
+        Parameters
+        ----------
+        model
+            Name or id in the registry, or an exported folder.
+        structures
+            Ordered structures.
+        labels
+            What to call them; None takes formulas.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, or it was trained for another element.
+        """
+        return predict_structures(
+            open_model(model), structures, labels, absorber=self.absorber, all_sites=self.all_sites
+        )
+
+
+def open_model(reference: str) -> TrainedModel:
+    """Return a model by its exported folder, else by its name or id in the database.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no intact model, or `reference` looks like a path and is none.
+    DatabaseError
+        If the database has no such model.
+    """
+    path = Path(reference).expanduser()
+    if is_model_folder(path):
+        return load_model(path)
+    if "/" in reference:
+        raise ModelError(f"{reference} is no folder that a model was exported to.")
+    return TrainedModel.from_bytes(*ModelStore(connect()).get(reference))
+
+
+def predict_structures(
+    model: TrainedModel,
+    structures: Sequence[Structure],
+    labels: Sequence[str] | None = None,
+    *,
+    absorber: str | None = None,
+    all_sites: bool = False,
+) -> list[StructurePrediction]:
+    """Predict with the featurizer that the model's card names; see `PredictMaker`."""
+    if labels is None:
+        labels = [structure.composition.reduced_formula for structure in structures]
+    featurizer = featurizer_of(model.card.featurizer.name)
+    return [
+        predict(
+            model,
+            featurizer,
+            structure,
+            absorber or model.card.absorber,
+            all_sites=all_sites,
+            label=label,
+        )
+        for structure, label in zip(structures, labels, strict=True)
+    ]

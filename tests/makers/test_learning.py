@@ -1,0 +1,416 @@
+"""Featurize, freeze, train, evaluate, predict: each step keeps its promise, and so do all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure
+
+from nearedge.errors import DatabaseError, DatasetError, ModelError
+from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
+from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
+from nearedge.makers.freeze import FreezeMaker, choose_grid, freeze_dataset, targets_of
+from nearedge.makers.predict import open_model, predict_structures
+from nearedge.makers.splits import Split
+from nearedge.makers.train import TrainMaker, train_model
+from nearedge.models.registry import save_folder
+from nearedge.models.trained import TrainedModel
+from nearedge.schemas import (
+    COMPLETED,
+    CalculationDoc,
+    GridDoc,
+    Parameter,
+    SourceRef,
+    SpectrumDoc,
+    SpectrumKind,
+    StructureDoc,
+)
+from nearedge.schemas.calculation import calculation_id, parameters_id
+from nearedge.schemas.model import FeaturizerRef
+from nearedge.schemas.spectrum import EnergyReference, site_spectrum_id
+from nearedge.spectra.grid import omnixas_grid
+from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+from nearedge.store.features import FeatureStore
+from nearedge.store.learned import DatasetStore, ModelStore
+from nearedge.store.queries import SpectrumQuery
+from nearedge.store.records import Record
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.workflows.learn import LearnFlowMaker
+
+MATERIALS = 12
+QUERY = SpectrumQuery(absorber="Cu")
+
+
+class LatticeFeaturizer:
+    """Three numbers a site, of which the lattice parameter decides the spectrum below."""
+
+    ref = FeaturizerRef(name="lattice", weights_sha256=None, size=3)
+    calls = 0
+
+    def features(self, structure: Structure) -> FloatArray:
+        type(self).calls += 1
+        if "Po" in structure.symbol_set:
+            raise ModelError("It does not know Po.")
+        return np.array([[structure.lattice.a, site.specie.Z, 1.0] for site in structure])
+
+
+@cache
+def described(material: str, a: float, other: str) -> StructureDoc:
+    """Describe a crystal once: naming a structure takes long where symmetry is high."""
+    return StructureDoc.from_structure(crystal(a, other), SourceRef(kind="file", label=material))
+
+
+def crystal(a: float, other: str = "O") -> Structure:
+    return Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(a), ["Cu", other], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+
+
+def record(
+    material: str,
+    a: float,
+    other: str = "O",
+    *,
+    radius: float = 4.0,
+    normalization: float | None = 2e-4,
+    start: float = 8983.0,
+    project: str = "copper",
+) -> Record:
+    structure = described(material, a, other)
+    parameters = {"radius": Parameter(value=radius, unit="Å")}
+    pid = parameters_id("feff", "10", parameters)
+    cid = calculation_id(structure.structure_key, "Cu", 0, "K", pid)
+    energy = start + 0.4 * np.arange(120)
+    absorption = (
+        1 / (1 + np.exp(-(energy - 8990 - a))) * (1 + 0.1 * np.sin((energy - 8990) * a / 9))
+    )
+    shared: dict[str, Any] = {
+        "structure_key": structure.structure_key,
+        "structure_id": structure.structure_id,
+        "formula": structure.formula,
+        "elements": structure.elements,
+        "absorber": "Cu",
+        "edge": "K",
+        "code": "feff",
+        "code_version": "10",
+        "protocol": "fast@1",
+        "parameters_id": pid,
+        "absorbing_index": 0,
+        "projects": [project],
+    }
+    calculation = CalculationDoc(
+        calculation_id=cid, parameters=parameters, state=COMPLETED, inputs={}, **shared
+    )
+    spectrum = SpectrumDoc(
+        spectrum_id=site_spectrum_id(cid),
+        kind=SpectrumKind.SITE,
+        multiplicity=4,
+        calculation_ids=[cid],
+        energy=energy.tolist(),
+        absorption=absorption.tolist(),
+        unit=AbsorptionUnit.NORMALIZED,
+        normalization=normalization,
+        energy_reference=EnergyReference(kind="absolute"),
+        **shared,
+    )
+    return Record(calculation, spectrum, structure)
+
+
+@pytest.fixture
+def database(memory_database: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A database with one Cu site of each of twelve materials, and makers that use it."""
+    database = memory_database
+    SpectraStore(database).record_many(
+        record(f"mp-{i}", round(4.0 + 0.05 * i, 3)) for i in range(MATERIALS)
+    )
+    featurizer = LatticeFeaturizer()
+    for module in ("featurize", "freeze", "train", "evaluate", "predict"):
+        monkeypatch.setattr(f"nearedge.makers.{module}.connect", lambda: database)
+    for module in ("featurize", "train", "evaluate", "predict"):
+        monkeypatch.setattr(f"nearedge.makers.{module}.featurizer_of", lambda name: featurizer)
+    return database
+
+
+@pytest.fixture(autouse=True)
+def _count_from_zero() -> None:
+    LatticeFeaturizer.calls = 0
+
+
+def keys(database: Any) -> list[str]:
+    return sorted({row.structure_key for row in SpectraStore(database).listing(QUERY)})
+
+
+def add(database: Any, *records: Record) -> None:
+    SpectraStore(database).record_many(records)
+
+
+# ---- featurize
+
+
+def test_features_are_computed_once(database: Any) -> None:
+    first = featurize_structures(database, LatticeFeaturizer(), keys(database))
+    again = featurize_structures(database, LatticeFeaturizer(), keys(database))
+    assert (first.computed, first.known) == (MATERIALS, 0)
+    assert (again.computed, again.known) == (0, MATERIALS)
+    assert LatticeFeaturizer.calls == MATERIALS
+    stored = FeatureStore(database).get(keys(database)[0], LatticeFeaturizer.ref)
+    assert stored is not None
+    assert stored.shape == (8, 3)
+
+
+def test_one_structure_that_the_featurizer_refuses_stops_no_other(database: Any) -> None:
+    add(database, record("mp-99", 6.0, "Po"))
+    outcome = featurize_structures(database, LatticeFeaturizer(), keys(database))
+    assert outcome.computed == MATERIALS
+    assert [(r.label, r.reason) for r in outcome.refused] == [("mp-99", "It does not know Po.")]
+
+
+def test_parts_of_a_featurize_job_cover_every_structure_once(database: Any) -> None:
+    makers = [FeaturizeMaker(part=part, parts=5) for part in range(5)]
+    outcomes = [maker.make.original(maker, query=QUERY) for maker in makers]
+    assert sum(o.computed for o in outcomes) == MATERIALS
+    assert all(o.known == 0 for o in outcomes)
+
+
+def test_a_structure_that_is_not_stored_is_named(database: Any) -> None:
+    with pytest.raises(DatabaseError, match="no structure nonsense"):
+        featurize_structures(database, LatticeFeaturizer(), ["nonsense"])
+
+
+# ---- freeze
+
+
+def test_a_frozen_row_is_the_spectrum_on_the_grid_in_the_unit(database: Any) -> None:
+    outcome = freeze_dataset(database, "cu", QUERY)
+    dataset = DatasetStore(database).get("cu")
+    grid = omnixas_grid("Cu")
+    assert dataset.grid == GridDoc(start=grid.start, step=0.25, points=141)
+    assert dataset.unit is AbsorptionUnit.MILLIBOHR2
+    assert outcome.parts == {"train": MATERIALS}
+    values = targets_of(database, dataset)
+    row = next(i for i, r in enumerate(dataset.rows) if r.label == "mp-3_000")
+    spectrum = record("mp-3", 4.15).spectrum
+    assert spectrum is not None
+    expected = np.interp(grid.energies, spectrum.energy, spectrum.absorption)
+    assert values[row] == pytest.approx(expected * 2e-4 / 0.529177210903**2 * 1000)
+    assert dataset.rows[row].group == "mp-3"
+
+
+def test_freezing_the_same_twice_gives_the_same_id_and_another_split_another(
+    database: Any,
+) -> None:
+    first = freeze_dataset(database, "cu", QUERY)
+    assert freeze_dataset(database, "cu", QUERY).dataset_id == first.dataset_id
+    split = Split(kind="random", seed=1)
+    assert freeze_dataset(database, "cu", QUERY, split=split).dataset_id != first.dataset_id
+    assert len(DatasetStore(database).list()) == 2
+
+
+def test_spectra_of_two_parameter_sets_do_not_mix(database: Any) -> None:
+    add(database, record("mp-50", 5.0, radius=9.0))
+    with pytest.raises(DatasetError, match="one parameters_id, and 2 answer"):
+        freeze_dataset(database, "cu", QUERY)
+
+
+def test_a_query_that_nothing_answers_says_so(database: Any) -> None:
+    with pytest.raises(DatasetError, match=r"No site spectrum answers .*'Fe'"):
+        freeze_dataset(database, "fe", SpectrumQuery(absorber="Fe"))
+
+
+def test_a_spectrum_that_does_not_fit_is_left_out_with_its_reason(database: Any) -> None:
+    add(database, record("mp-70", 5.0, start=9100.0))
+    add(database, record("mp-71", 5.1, normalization=None))
+    outcome = freeze_dataset(database, "cu", QUERY)
+    assert outcome.parts == {"train": MATERIALS}
+    assert "covers less than half" in outcome.left_out["mp-70_000"]
+    assert "no normalisation" in outcome.left_out["mp-71_000"]
+
+
+def test_a_spectrum_changed_after_freezing_is_noticed(database: Any) -> None:
+    freeze_dataset(database, "cu", QUERY)
+    dataset = DatasetStore(database).get("cu")
+    stored = database["spectra"].find_one({"_id": dataset.rows[0].spectrum_id})
+    changed = [value * 1.01 for value in stored["absorption"]]
+    database["spectra"].update_one({"_id": stored["_id"]}, {"$set": {"absorption": changed}})
+    with pytest.raises(DatasetError, match="not those that were frozen"):
+        targets_of(database, dataset)
+
+
+def test_a_spectrum_that_is_gone_is_named(database: Any) -> None:
+    freeze_dataset(database, "cu", QUERY)
+    dataset = DatasetStore(database).get("cu")
+    database["spectra"].delete_one({"_id": dataset.rows[4].spectrum_id})
+    with pytest.raises(DatasetError, match=dataset.rows[4].label):
+        targets_of(database, dataset)
+
+
+def test_refused_structures_are_left_out_of_the_data_set(database: Any) -> None:
+    add(database, record("mp-99", 6.0, "Po"))
+    features = featurize_structures(database, LatticeFeaturizer(), keys(database))
+    maker = FreezeMaker(dataset="cu")
+    outcome = maker.make.original(maker, QUERY, featurized=[features])
+    assert outcome.parts == {"train": MATERIALS}
+    assert outcome.left_out == {"mp-99_000": "It does not know Po."}
+
+
+def test_an_element_without_a_published_grid_gets_one_where_its_spectra_are() -> None:
+    energy = np.arange(4038.0, 4100.0, 0.3)
+    grid = choose_grid("Ca", "K", [Spectrum(energy, np.ones_like(energy))] * 3)
+    assert grid == GridDoc(start=4038.0, step=0.25, points=141)
+
+
+def test_a_published_grid_that_the_spectra_miss_is_not_used() -> None:
+    energy = np.arange(9010.0, 9100.0, 0.3)
+    assert choose_grid("Cu", "K", [Spectrum(energy, np.ones_like(energy))]).start == 9010.0
+
+
+# ---- splits
+
+
+def test_authors_files_choose_rows_and_parts(database: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("mp-0_000\nmp-2_000\nmp-4_000\n\n")
+    (tmp_path / "val.txt").write_text("mp-1_000\nmp-77_003\n")
+    split = Split.from_files({"train": tmp_path / "train.txt", "val": tmp_path / "val.txt"})
+    outcome = freeze_dataset(database, "cu", QUERY, split=split)
+    assert outcome.parts == {"train": 3, "val": 1}
+    assert outcome.missing == ["mp-77_003"]
+    dataset = DatasetStore(database).get("cu")
+    assert {dataset.rows[i].label for i in dataset.split["val"]} == {"mp-1_000"}
+
+
+def test_a_label_in_two_parts_is_refused(database: Any) -> None:
+    split = Split(kind="labels", labels={"train": ["mp-0_000"], "val": ["mp-0_000"]})
+    with pytest.raises(DatasetError, match="mp-0_000 in train and in val"):
+        freeze_dataset(database, "cu", QUERY, split=split)
+
+
+def test_an_empty_split_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text("\n")
+    with pytest.raises(DatasetError, match="names no row"):
+        Split.from_files({"val": tmp_path / "val.txt"})
+
+
+def test_a_random_split_hangs_on_its_seed_alone(database: Any) -> None:
+    def parts(seed: int) -> dict[str, Sequence[int]]:
+        split = Split(kind="random", validation=0.25, test=0.25, seed=seed)
+        outcome = freeze_dataset(database, f"cu{seed}", QUERY, split=split)
+        return dict(DatasetStore(database).get(outcome.dataset_id).split)
+
+    assert parts(3) == parts(3)
+    assert parts(3) != parts(4)
+    assert {part: len(rows) for part, rows in parts(3).items()} == {"train": 6, "val": 3, "test": 3}
+
+
+# ---- train, evaluate, predict
+
+
+@pytest.fixture
+def learned(database: Any) -> TrainedModel:
+    split = Split(kind="random", validation=0.25, test=0.0, seed=0)
+    freeze_dataset(database, "cu", QUERY, split=split)
+    featurize_structures(database, LatticeFeaturizer(), keys(database))
+    dataset = DatasetStore(database).get("cu")
+    train_model(database, dataset, LatticeFeaturizer(), name="cu")
+    return TrainedModel.from_bytes(*ModelStore(database).get("cu"))
+
+
+def test_a_trained_model_is_stored_with_what_it_came_from(
+    database: Any, learned: TrainedModel
+) -> None:
+    card = learned.card
+    assert card.dataset_id == DatasetStore(database).get("cu").dataset_id
+    assert (card.absorber, card.edge, card.protocol) == ("Cu", "K", "fast@1")
+    assert card.featurizer == LatticeFeaturizer.ref
+    assert card.training_rows == 9
+    assert card.metrics["cv_eta"].value > 2
+    assert card.metrics["val_eta"].value > 2
+    assert card.metrics["val_spectra"].value == 3
+
+
+def test_evaluating_again_gives_the_figures_of_the_card(
+    database: Any, learned: TrainedModel
+) -> None:
+    dataset = DatasetStore(database).get("cu")
+    outcome = evaluate_model(database, learned, dataset, LatticeFeaturizer())
+    assert outcome.part == "val"
+    assert outcome.metrics["eta"].value == pytest.approx(learned.card.metrics["val_eta"].value)
+
+
+def test_a_part_that_is_not_there_is_refused(database: Any, learned: TrainedModel) -> None:
+    dataset = DatasetStore(database).get("cu")
+    with pytest.raises(DatasetError, match="no part 'test', only"):
+        evaluate_model(database, learned, dataset, LatticeFeaturizer(), part="test")
+
+
+def test_a_data_set_in_another_unit_is_refused(database: Any, learned: TrainedModel) -> None:
+    split = Split(kind="random", seed=5)
+    outcome = freeze_dataset(database, "other", QUERY, split=split, unit=AbsorptionUnit.NORMALIZED)
+    dataset = DatasetStore(database).get(outcome.dataset_id)
+    with pytest.raises(ModelError, match="trained for the unit"):
+        evaluate_model(database, learned, dataset, LatticeFeaturizer())
+
+
+def test_a_registered_and_an_exported_model_predict_the_same(
+    database: Any, learned: TrainedModel, tmp_path: Path
+) -> None:
+    folder = save_folder(tmp_path / "model", learned.card, learned.head.to_bytes())
+    structures = [crystal(4.33), crystal(4.11)]
+    here = predict_structures(open_model("cu"), structures, ["b", "a"])
+    there = predict_structures(open_model(str(folder)), structures, ["b", "a"])
+    assert here == there
+    assert [answer.structure for answer in here] == ["b", "a"]
+
+
+def test_a_path_without_a_model_is_refused_and_not_looked_up(database: Any) -> None:
+    with pytest.raises(ModelError, match="no folder that a model was exported to"):
+        open_model("models/none")
+
+
+def test_a_training_set_of_one_spectrum_is_refused(database: Any) -> None:
+    split = Split(kind="labels", labels={"train": ["mp-0_000"]})
+    freeze_dataset(database, "one", QUERY, split=split)
+    maker = TrainMaker()
+    with pytest.raises(ModelError, match="at least two spectra"):
+        maker.make.original(maker, "one")
+
+
+# ---- the flow
+
+
+def test_the_learn_flow_goes_from_spectra_to_a_judged_model(database: Any) -> None:
+    maker = LearnFlowMaker(
+        freeze_maker=FreezeMaker(dataset="cu", split=Split(kind="random", validation=0.25)),
+        featurize_jobs=3,
+    )
+    flow = maker.make(QUERY)
+    store = JobStore(MemoryStore())
+    outputs = run_locally(flow, store=store, ensure_success=True, log=False)
+    last = outputs[flow.jobs[-1].uuid][1].output
+    assert last.part == "val"
+    assert last.metrics["eta"].value > 1
+    card = ModelStore(database).card("cu")
+    assert last.model_id == card.model_id
+    # Again: nothing is computed twice and nothing is stored twice.
+    calls = LatticeFeaturizer.calls
+    run_locally(maker.make(QUERY), store=store, ensure_success=True, log=False)
+    assert LatticeFeaturizer.calls == calls
+    assert len(ModelStore(database).list()) == 1
+    assert len(DatasetStore(database).list()) == 1
+
+
+def test_without_held_out_rows_evaluation_reports_materials_left_out(database: Any) -> None:
+    maker = LearnFlowMaker(freeze_maker=FreezeMaker(dataset="all"))
+    flow = maker.make(QUERY)
+    outputs = run_locally(flow, store=JobStore(MemoryStore()), ensure_success=True, log=False)
+    last = outputs[flow.jobs[-1].uuid][1].output
+    assert last.part == "cv"
+    assert last.metrics["spectra"].value == MATERIALS
+    assert EvaluateMaker().part is None
