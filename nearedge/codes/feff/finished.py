@@ -320,10 +320,10 @@ def _material(folder: PurePosixPath, home: PurePosixPath | None) -> str:
 
 
 def _label(folder: PurePosixPath, home: PurePosixPath | None) -> str:
-    """Return the name people know: ``<material>_<site>`` where there is a site, else the path."""
+    """Return the name people know: ``<material>_<site>``, or the end of the path without a site."""
     site = _site(folder)
     if site is None or (home is None and len(folder.parts) < 3):
-        return str(folder)
+        return "/".join(folder.parts[-3:])
     return f"{_material(folder, home)}_{site[0]:03d}"
 
 

@@ -25,6 +25,7 @@ Fraction = Callable[[float], None]
 
 MAX_FILE_BYTES = 16 * 1024**2
 """Of one feff.inp, xmu.dat or POSCAR; real ones have some ten kB."""
+_PARENTS_MAY_HOLD = frozenset({"POSCAR"})
 MAX_MEMBERS = 5_000_000
 MAX_EXPANSION = 400
 """Text of FEFF packs about 1:10; zeros pack 1:1000 (gzip) or 1:7000 (xz)."""
@@ -101,24 +102,34 @@ def iter_members(
 
 
 def _folder(root: Path, wanted: frozenset[str]) -> Iterator[Member | BadMember]:
-    """Walk `root`; files of a folder come before its subfolders. Links are not followed."""
-    # Two levels above the root stay in the names: a calculation's own folder says little.
+    """Walk `root`; files of a folder come before its subfolders. Links are not followed.
+
+    Names begin up to three folders above, and a wanted file one or two above comes first: the root
+    may be a calculation's own folder, with its material's name and POSCAR above it.
+    """
     absolute = root.resolve()
-    base = absolute.parents[min(1, len(absolute.parents) - 1)]
+    above = absolute.parents
+    base = above[min(2, len(above) - 1)]
+    for parent in reversed(above[:2]):
+        for name in sorted(wanted.intersection(_PARENTS_MAY_HOLD)):
+            if (parent / name).is_file():
+                yield _read_file(parent / name, base)
     for folder, subfolders, names in os.walk(absolute):
         subfolders.sort()
         for name in sorted(wanted.intersection(names)):
-            file = Path(folder) / name
-            label = PurePosixPath(file.relative_to(base).as_posix())
-            try:
-                if file.is_symlink() or not file.is_file():
-                    yield BadMember(str(label), "a link or device, not a plain file")
-                elif file.stat().st_size > MAX_FILE_BYTES:
-                    yield BadMember(str(label), f"larger than {MAX_FILE_BYTES >> 20} MiB")
-                else:
-                    yield Member(label, file.read_bytes())
-            except OSError as error:
-                yield BadMember(str(label), f"cannot be read: {error.strerror}")
+            yield _read_file(Path(folder) / name, base)
+
+
+def _read_file(file: Path, base: Path) -> Member | BadMember:
+    label = PurePosixPath(file.relative_to(base).as_posix())
+    try:
+        if file.is_symlink() or not file.is_file():
+            return BadMember(str(label), "a link or device, not a plain file")
+        if file.stat().st_size > MAX_FILE_BYTES:
+            return BadMember(str(label), f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        return Member(label, file.read_bytes())
+    except OSError as error:
+        return BadMember(str(label), f"cannot be read: {error.strerror}")
 
 
 def _decompressed(raw: IO[bytes]) -> IO[bytes] | None:
