@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -54,14 +54,24 @@ def load_structures(
     """
     loaded: list[LoadedStructure | Refusal] = []
     for item in items:
-        path = Path(item).expanduser()
-        if path.is_dir():
-            loaded.extend(_from_folder(path, absorber))
-        elif not path.exists() and _MATERIALS_PROJECT_ID.fullmatch(str(item)):
-            loaded.append(_from_materials_project(str(item), absorber, mp_api_key))
-        else:
-            loaded.append(_from_file(path, absorber))
+        try:
+            loaded.extend(_from_item(str(item), absorber, mp_api_key))
+        except (OSError, RuntimeError) as error:  # names that no file can have, unknown ~users
+            loaded.append(Refusal(str(item), f"it cannot be read: {_first_line(error)}."))
     return loaded
+
+
+def _from_item(
+    item: str, absorber: str | None, mp_api_key: str | None
+) -> Iterable[LoadedStructure | Refusal]:
+    if not item.strip():
+        return [Refusal(item, "the name is empty.")]
+    path = Path(item).expanduser()
+    if path.is_dir():
+        return _from_folder(path, absorber)
+    if not path.exists() and _MATERIALS_PROJECT_ID.fullmatch(item):
+        return [_from_materials_project(item, absorber, mp_api_key)]
+    return [_from_file(path, absorber)]
 
 
 def read_structure(path: Path) -> Structure:

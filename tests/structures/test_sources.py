@@ -149,6 +149,12 @@ def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     assert reason(tmp_path / "gone.cif") == "there is no such file or folder."
 
 
+@pytest.mark.parametrize("name", ["", " ", "x" * 5000, "~nobody-of-that-name/POSCAR", "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    (refused,) = load_structures([name])
+    assert isinstance(refused, Refusal)
+
+
 def test_a_folder_without_structures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "INCAR").write_text("ENCUT = 500\n")
     (tmp_path / "a.json").write_text("{}")
