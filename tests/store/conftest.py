@@ -122,13 +122,13 @@ def average(*records: Record, sites: int = 2) -> SpectrumDoc:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """Return the function that makes a record."""
     return record
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_average() -> MakeAverage:
     """Return the function that makes an average."""
     return average
