@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +61,11 @@ class LatticeFeaturizer:
         return np.array([[structure.lattice.a, site.specie.Z, 1.0] for site in structure])
 
 
-@cache
-def described(material: str, a: float, other: str) -> StructureDoc:
-    """Describe a crystal once: naming a structure takes long where symmetry is high."""
-    return StructureDoc.from_structure(crystal(a, other), SourceRef(kind="file", label=material))
-
-
 def crystal(a: float, other: str = "O") -> Structure:
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(a), ["Cu", other], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+    """Rock salt, written out: pymatgen takes a second to find it from the space group."""
+    face_centred = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    positions = np.concatenate([face_centred, face_centred + 0.5])
+    return Structure(Lattice.cubic(a), ["Cu"] * 4 + [other] * 4, positions)
 
 
 def record(
@@ -84,7 +78,9 @@ def record(
     start: float = 8983.0,
     project: str = "copper",
 ) -> Record:
-    structure = described(material, a, other)
+    structure = StructureDoc.from_structure(
+        crystal(a, other), SourceRef(kind="file", label=material)
+    )
     parameters = {"radius": Parameter(value=radius, unit="Å")}
     pid = parameters_id("feff", "10", parameters)
     cid = calculation_id(structure.structure_key, "Cu", 0, "K", pid)

@@ -40,9 +40,10 @@ def featurizer() -> CoordinateFeaturizer:
 @pytest.fixture
 def cuprite() -> Structure:
     """Cu2O: four Cu in one orbit, two O in another."""
-    return Structure.from_spacegroup(
-        "Pn-3m", Lattice.cubic(4.27), ["O", "Cu"], [[0, 0, 0], [0.25, 0.25, 0.25]]
-    )
+    oxygen = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    copper = [[x, y, z] for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75)]
+    even = [p for p in copper if round(4 * sum(p)) % 4 == 3]
+    return Structure(Lattice.cubic(4.27), ["O"] * 2 + ["Cu"] * 4, [*oxygen, *even])
 
 
 @pytest.fixture
