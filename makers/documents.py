@@ -7,6 +7,7 @@ documents whoever computed them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from nearedge.codes.base import Code, CodeResult, InputSet
 from nearedge.errors import CodeError, InputRefused
@@ -52,12 +53,12 @@ class Site:
     inputs: InputSet
     refusal: InputRefused | None = None
 
-    @property
+    @cached_property
     def parameters_id(self) -> str:
         """One value for the code and its physical parameters."""
         return parameters_id(self.inputs.code, self.inputs.code_version, self.inputs.parameters)
 
-    @property
+    @cached_property
     def calculation_id(self) -> str:
         """The id of the calculation on this site."""
         return calculation_id(

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pymongo import UpdateOne
 
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
-from nearedge.store.operations import MongoDatabase, operation
+from nearedge.store.operations import Document, MongoDatabase, operation
 
 LEDGER = "ingested"
 
 HELD = 200_000
 """Entries up to which the whole ledger is held in memory: some 50 MB."""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """The calculation that files gave, and the projects that all of it is filed under."""
+
+    calculation_id: str
+    projects: frozenset[str]
 
 
 class IngestLedger:
@@ -24,12 +33,12 @@ class IngestLedger:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._entries = database[LEDGER]
-        self._held: dict[str, str] = {}
+        self._held: dict[str, LedgerEntry] = {}
         self._holds_all: bool | None = None
 
     @operation
-    def calculation(self, fingerprint: str) -> str | None:
-        """Return the calculation that files with this fingerprint gave, or None.
+    def entry(self, fingerprint: str) -> LedgerEntry | None:
+        """Return what files with this fingerprint gave, or None.
 
         A ledger of ordinary size is read once, at the first question: a question a file costs the
         embedded server as much as the file's ingestion.
@@ -37,29 +46,35 @@ class IngestLedger:
         if self._holds_all is None:
             self._holds_all = self._entries.estimated_document_count() <= HELD
             if self._holds_all:
-                for entry in self._entries.find({}, {"calculation_id": 1}):
-                    self._held[str(entry["_id"])] = str(entry["calculation_id"])
+                for stored in self._entries.find({}, _FIELDS):
+                    self._held[str(stored["_id"])] = _entry(stored)
         if self._holds_all:
             return self._held.get(fingerprint)
-        found = self._entries.find_one({"_id": fingerprint}, {"calculation_id": 1})
-        return None if found is None else str(found["calculation_id"])
+        found = self._entries.find_one({"_id": fingerprint}, _FIELDS)
+        return None if found is None else _entry(found)
 
     @operation
-    def add(self, calculation_ids: Mapping[str, str]) -> None:
-        """Enter fingerprints with their calculations; entering one again changes nothing."""
-        entries = [
-            UpdateOne(
-                {"_id": fingerprint},
-                {
-                    "$setOnInsert": {
-                        "schema_version": SCHEMA_VERSION,
-                        "created_at": utc_now(),
-                        "calculation_id": calculation_id,
-                    }
-                },
-                upsert=True,
-            )
-            for fingerprint, calculation_id in calculation_ids.items()
-        ]
+    def add(self, calculation_ids: Mapping[str, str], project: str | None = None) -> None:
+        """Enter fingerprints with their calculations; entering one again adds the project."""
+        entries = []
+        for fingerprint, calculation_id in calculation_ids.items():
+            fresh: Document = {
+                "schema_version": SCHEMA_VERSION,
+                "created_at": utc_now(),
+                "calculation_id": calculation_id,
+            }
+            update: Document = {"$setOnInsert": fresh}
+            if project is None:
+                fresh["projects"] = []
+            else:
+                update["$addToSet"] = {"projects": project}
+            entries.append(UpdateOne({"_id": fingerprint}, update, upsert=True))
         if entries:
             self._entries.bulk_write(entries, ordered=False)
+
+
+_FIELDS = {"calculation_id": 1, "projects": 1}
+
+
+def _entry(stored: Document) -> LedgerEntry:
+    return LedgerEntry(str(stored["calculation_id"]), frozenset(stored.get("projects", ())))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError
 
 from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
@@ -21,6 +22,7 @@ from nearedge.store.operations import Document, MongoDatabase
 from nearedge.store.packing import pack
 from nearedge.store.records import Record, RecordCounts
 
+_DUPLICATE_KEY = 11000
 _DUPLICATE_KEY = 11000
 _COVERED_TOLERANCE = 1e-9
 """Rounding of a covered fraction that was summed in another order."""
@@ -51,8 +53,8 @@ class Recorder:
             is_known = found is not None and found["state"] == COMPLETED
             (known if is_known else fresh).append(record)
         self._join_projects(known, present)
-        again = self._write(fresh, present)
-        return RecordCounts(len(fresh) - again, len(known) + again)
+        new = self._write(fresh, present)
+        return RecordCounts(new, len(records) - new)
 
     def put_structures(self, structures: Iterable[StructureDoc]) -> None:
         """Write the structures that are not there yet."""
@@ -91,7 +93,7 @@ class Recorder:
         _bulk(self._spectra, [update for name, update in replaced if name not in new])
 
     def _write(self, records: Sequence[Record], present: dict[str, Document]) -> int:
-        """Write records not known as completed; return how many repeat a known failure."""
+        """Write records not known as completed; return how many changed what is known."""
         if not records:
             return 0
         self.put_structures(r.structure for r in records if r.structure is not None)
@@ -112,12 +114,10 @@ class Recorder:
         # A late failure on another machine may have removed the spectrum between the two writes.
         _bulk(self._spectra, [_insert(spectra[name]) for name in replaced if name in spectra])
         self._drop_spectra_of_failures([name for name in calculations if name not in spectra])
-        return sum(
-            1
-            for record in records
-            if record.spectrum is None
-            and present.get(record.calculation.calculation_id, {}).get("state")
-            == record.calculation.state
+        # Neither inserted nor a failure before: somebody else was faster.
+        before = {name: present[name]["state"] for name in replaced if name in present}
+        return len(inserted) + sum(
+            1 for name, state in before.items() if state != calculations[name]["state"]
         )
 
     def _replace_failures(self, calculations: Sequence[Document]) -> None:
@@ -205,5 +205,14 @@ def _bulk(collection: Collection[Document], updates: Sequence[UpdateOne]) -> set
     """Write in one round trip; return the ids of the documents that were not there before."""
     if not updates:
         return set()
-    result = collection.bulk_write(updates, ordered=False)
-    return {str(identifier) for identifier in (result.upserted_ids or {}).values()}
+    try:
+        done = collection.bulk_write(updates, ordered=False).bulk_api_result
+        failed: list[UpdateOne] = []
+    except BulkWriteError as error:
+        done = error.details
+        if {problem["code"] for problem in done["writeErrors"]} != {_DUPLICATE_KEY}:
+            raise
+        # Of two that insert one document at the same moment MongoDB refuses one: it is there now.
+        failed = [updates[int(problem["index"])] for problem in done["writeErrors"]]
+    inserted = {str(upserted["_id"]) for upserted in done["upserted"]}
+    return inserted | _bulk(collection, failed)

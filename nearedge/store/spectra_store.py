@@ -30,6 +30,8 @@ D = TypeVar("D", bound=Document)
 T = TypeVar("T")
 
 _WRITE_BATCH = 200
+_WRITE_POINTS = 1_000_000
+"""Energies of the spectra of one batch: 16 MB of arrays in the database's form."""
 _READ_BATCH = 200
 _ID_BATCH = 2000
 _ORDER = ("formula", "structure_key", "absorber", "edge", "code", "protocol", "absorbing_index")
@@ -87,8 +89,8 @@ class SpectraStore:
     def record_many(self, records: Iterable[Record]) -> RecordCounts:
         """Store many calculations in batches; see `record`."""
         counts = RecordCounts()
-        for batch in _batches(records, _WRITE_BATCH):
-            counts += self._record_batch([Record(*record).checked() for record in batch])
+        for batch in _write_batches(records):
+            counts += self._record_batch(batch)
         return counts
 
     def put_average(self, average: SpectrumDoc) -> None:
@@ -253,6 +255,21 @@ def _order(stored: Stored) -> tuple[object, ...]:
         *((value is not None, value if value is not None else 0) for value in values),
         stored["_id"],
     )
+
+
+def _write_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield checked records in batches that are bounded in number and in points."""
+    batch: list[Record] = []
+    points = 0
+    for item in records:
+        record = Record(*item).checked()
+        batch.append(record)
+        points += len(record.spectrum.energy) if record.spectrum is not None else 0
+        if len(batch) == _WRITE_BATCH or points > _WRITE_POINTS:
+            yield batch
+            batch, points = [], 0
+    if batch:
+        yield batch
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
