@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jobflow.core.job import job
 from jobflow.core.maker import Maker
+from monty.json import jsanitize
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearedge.errors import DatasetError, SpectrumError
@@ -78,6 +80,11 @@ class FreezeMaker(Maker):
     unit: AbsorptionUnit = AbsorptionUnit.MILLIBOHR2
     grid: GridDoc | None = None
     split: Split = field(default_factory=Split)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the maker with its options as dictionaries: FireWorks would store them as text."""
+        sanitized: dict[str, Any] = jsanitize(super().as_dict(), strict=True, enum_values=True)
+        return sanitized
 
     @job(output_schema=FreezeOutcome)
     def make(
@@ -148,7 +155,7 @@ def freeze_dataset(
         try:
             if row.spectrum_id in unusable:
                 raise SpectrumError(unusable[row.spectrum_id])
-            values.append(to_grid(spectra[row.spectrum_id], _grid(grid)))
+            values.append(on_grid(spectra[row.spectrum_id], grid, found[0].absorber))
             kept.append(row)
         except SpectrumError as error:
             left_out[row.label] = str(error)
@@ -197,8 +204,9 @@ def targets_of(
             f"{len(gone)} spectra of the data set {dataset.name} cannot be used, {gone[0]} being "
             f"the first: {reason}"
         )
-    grid = _grid(dataset.grid)
-    values = np.stack([to_grid(spectra[row.spectrum_id], grid) for row in rows])
+    values = np.stack(
+        [on_grid(spectra[row.spectrum_id], dataset.grid, dataset.absorber) for row in rows]
+    )
     if numbers is None and _hash(dataset, values) != dataset.dataset_id:
         raise DatasetError(
             f"The spectra of the data set {dataset.name} are not those that were frozen: freeze a "
@@ -335,5 +343,12 @@ def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
     )
 
 
-def _grid(grid: GridDoc) -> Grid:
-    return Grid(grid.start, grid.step, grid.points)
+def on_grid(spectrum: Spectrum, grid: GridDoc, absorber: str) -> FloatArray:
+    """Return the absorption on a data set's grid, shape ``(grid.points,)``.
+
+    On OmniXAS's grid of an element the authors' own reading of the last points is kept (see
+    `nearedge.spectra.grid.to_grid`), so that our rows and theirs are the same numbers.
+    """
+    energies = Grid(grid.start, grid.step, grid.points)
+    published = absorber in OMNIXAS_ONSETS and energies == omnixas_grid(absorber)
+    return to_grid(spectrum, energies, own_points_only=published)
