@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from nearedge.errors import NearEdgeError, StructureError
-from nearedge.models.featurizers import load_featurizer
-from nearedge.models.prediction import (
-    StructureFeatures,
-    StructurePrediction,
-    describe,
-    predict,
-)
-from nearedge.models.registry import load_folder
-from nearedge.models.trained import TrainedModel
+from nearedge.errors import StructureError
+from nearedge.makers.featurize import featurize_structures, featurizer_of
+from nearedge.makers.predict import open_model, predict_structures
+from nearedge.models.prediction import StructureFeatures, StructurePrediction, describe
 from nearedge.plots.figure import Figure
 from nearedge.plots.spectra import prediction_figure
 from nearedge.schemas import ModelCard
 from nearedge.settings import Settings
 from nearedge.store.connection import connect
-from nearedge.store.learned import ModelStore
 from nearedge.structures.source import LoadedStructure, Refusal
 from nearedge.structures.sources import load_structures
 
 Step = Callable[[int], None]
 
-
-def find_model(name: str, settings: Settings) -> tuple[ModelCard, bytes]:
-    """Return a model from an exported folder, or else from the registry.
-
-    A folder needs no database. What looks like a path is never looked up in the registry.
-    """
-    path = Path(name).expanduser()
-    if path.exists() or len(path.parts) > 1:
-        return load_folder(path)
-    return ModelStore(connect(settings)).get(name)
+_FEATURIZED_AT_A_TIME = 20
 
 
 def read_all(
@@ -48,14 +31,15 @@ def read_all(
     Raises
     ------
     StructureError
-        If one of them is refused, naming it: an answer in the wrong order would be worse than none.
+        If one of them is refused, naming it: an answer that lacks one would be taken for another.
     """
     key = settings.mp_api_key.get_secret_value() if settings.mp_api_key else None
-    loaded = load_structures(items, absorber=absorber, mp_api_key=key)
-    for each in loaded:
+    read = []
+    for each in load_structures(items, absorber=absorber, mp_api_key=key):
         if isinstance(each, Refusal):
             raise StructureError(f"{each.label}: {each.reason}")
-    return [each for each in loaded if isinstance(each, LoadedStructure)]
+        read.append(each)
+    return read
 
 
 def predict_all(
@@ -67,28 +51,21 @@ def predict_all(
     settings: Settings,
     step: Step,
 ) -> tuple[ModelCard, list[StructurePrediction]]:
-    """Predict the spectra of every structure with the model `name`."""
-    card, weights = find_model(name, settings)
-    structures = read_all(items, absorber or card.absorber, settings)
-    model = TrainedModel.from_bytes(card, weights)
-    featurizer = load_featurizer(card.featurizer.name, model_path=settings.model_path)
+    """Predict the spectra of every structure with a model of the registry or of a folder."""
+    model = open_model(name)
+    absorber = absorber or model.card.absorber
+    structures = read_all(items, absorber, settings)
     answers = []
     for loaded in structures:
-        with_label = loaded.source.label
-        try:
-            answer = predict(
-                model,
-                featurizer,
-                loaded.structure,
-                absorber or card.absorber,
-                all_sites=all_sites,
-                label=with_label,
-            )
-        except StructureError as error:
-            raise _named(error, with_label) from None
-        answers.append(answer)
+        answers += predict_structures(
+            model,
+            [loaded.structure],
+            [loaded.source.label],
+            absorber=absorber,
+            all_sites=all_sites,
+        )
         step(1)
-    return card, answers
+    return model.card, answers
 
 
 def featurize_all(
@@ -100,24 +77,32 @@ def featurize_all(
     settings: Settings,
     step: Step,
 ) -> list[StructureFeatures]:
-    """Compute the features of every structure."""
+    """Compute the features of every structure; nothing is stored."""
     structures = read_all(items, absorber, settings)
-    featurizer = load_featurizer(name, model_path=settings.model_path)
+    featurizer = featurizer_of(name)
     answers = []
     for loaded in structures:
-        try:
-            answer = describe(
+        answers.append(
+            describe(
                 featurizer,
                 loaded.structure,
                 absorber,
                 all_sites=all_sites,
                 label=loaded.source.label,
             )
-        except StructureError as error:
-            raise _named(error, loaded.source.label) from None
-        answers.append(answer)
+        )
         step(1)
     return answers
+
+
+def featurize_stored(name: str, keys: Sequence[str], settings: Settings, step: Step) -> None:
+    """Compute and store the features that stored structures lack, a few at a time."""
+    database = connect(settings)
+    featurizer = featurizer_of(name)
+    for start in range(0, len(keys), _FEATURIZED_AT_A_TIME):
+        batch = keys[start : start + _FEATURIZED_AT_A_TIME]
+        featurize_structures(database, featurizer, batch)
+        step(len(batch))
 
 
 def figure_of(card: ModelCard, answer: StructurePrediction) -> Figure:
@@ -130,8 +115,3 @@ def figure_of(card: ModelCard, answer: StructurePrediction) -> Figure:
         card.unit,
         subtitle=f"predicted by {card.name}, trained on {card.code.upper()} {card.protocol}",
     )
-
-
-def _named(error: NearEdgeError, label: str) -> StructureError:
-    text = str(error)
-    return StructureError(text if label in text else f"{label}: {text}")

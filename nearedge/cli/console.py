@@ -37,9 +37,9 @@ def show(text: str, *, style: str = "") -> None:
     output().print(Text(text, style=style))
 
 
-def show_json(data: object) -> None:
-    """Print `data` as JSON and nothing else."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def show_json(data: object, *, indent: int | None = 2) -> None:
+    """Print `data` as JSON and nothing else; arrays of numbers read better without `indent`."""
+    sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def show_table(
@@ -56,7 +56,7 @@ def show_table(
     numbers
         The headings of the columns that are set flush right, separated by commas.
     """
-    right = set(numbers.split(","))
+    right = set(filter(None, numbers.split(",")))
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     if title:
         table.title = Text(title, style="bold")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from nearedge.cli.database_state import RunningCalculation
-
 from nearedge.cli.console import output, say, show, show_json, show_table
 from nearedge.cli.options import Json
+
+if TYPE_CHECKING:
+    from nearedge.cli.database_state import RunningCalculation
 
 
 def up(as_json: Json = False) -> None:

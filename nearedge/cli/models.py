@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nearedge.cli import options as opt
 from nearedge.cli.console import show, show_json, show_table
+
+if TYPE_CHECKING:
+    from nearedge.schemas.model import Metric
 
 app = typer.Typer(no_args_is_help=True, help="List, show and export trained models.")
 
@@ -95,12 +98,9 @@ def export_model(
         show(f"{folder}: model {card.name}.")
 
 
-def metric_text(metric: object) -> str:
+def metric_text(metric: Metric) -> str:
     """Return a metric with its interval, where one was computed."""
-    from nearedge.schemas.model import Metric
-
-    checked = Metric.model_validate(metric, from_attributes=True)
-    text = f"{checked.value:.4g}"
-    if checked.low is None or checked.high is None:
+    text = f"{metric.value:.4g}"
+    if metric.low is None or metric.high is None:
         return text
-    return f"{text} (95 % interval {checked.low:.4g} to {checked.high:.4g})"
+    return f"{text} (95 % interval {metric.low:.4g} to {metric.high:.4g})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nearedge.cli.watching import Ended, QueueWatch
 from nearedge.launch.fireworks import launchpad
-from nearedge.launch.pool import run_workers
+from nearedge.launch.pool import PoolSummary, run_workers
 from nearedge.launch.recovery import recover
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings

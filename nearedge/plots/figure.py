@@ -109,6 +109,8 @@ class Figure:
         A sentence for readers who cannot see the picture; HTML pages print it below.
     relative
         Whether energies are counted from each curve's own edge.
+    x_range
+        Energies in eV that are shown at first; None shows all.
     """
 
     title: str
@@ -118,6 +120,7 @@ class Figure:
     residuals: tuple[Curve, ...] = ()
     caption: str = ""
     relative: bool = False
+    x_range: tuple[float, float] | None = None
 
     @property
     def x_label(self) -> str:
@@ -164,7 +167,7 @@ class Figure:
             moved.append(
                 replace(curve, energy=curve.energy - curve.edge_energy, edge_energy=0.0, shift=None)
             )
-        return replace(self, curves=tuple(moved), residuals=(), relative=True)
+        return replace(self, curves=tuple(moved), residuals=(), relative=True, x_range=None)
 
     def with_residuals(self, reference: str) -> Figure:
         """Return the figure with a panel of every curve minus the curve labelled `reference`.
@@ -208,11 +211,18 @@ def pretty_formula(formula: str) -> str:
 
 def absorption_label(unit: AbsorptionUnit) -> str:
     """Return the absorption axis's label, with the unit."""
+    if unit in (AbsorptionUnit.NORMALIZED, AbsorptionUnit.ARBITRARY):
+        return f"Absorption ({unit_label(unit)})"
+    return f"Absorption cross section ({unit_label(unit)})"
+
+
+def unit_label(unit: AbsorptionUnit) -> str:
+    """Return a unit as print has it."""
     return {
-        AbsorptionUnit.NORMALIZED: "Normalised absorption (edge step = 1)",
-        AbsorptionUnit.ANGSTROM2: "Absorption cross section (Å²)",
-        AbsorptionUnit.MILLIBOHR2: "Absorption cross section (10⁻³ a₀²)",
-        AbsorptionUnit.ARBITRARY: "Absorption (arbitrary unit)",
+        AbsorptionUnit.NORMALIZED: "edge step = 1",
+        AbsorptionUnit.ANGSTROM2: "Å²",
+        AbsorptionUnit.MILLIBOHR2: "10⁻³ a₀²",
+        AbsorptionUnit.ARBITRARY: "arbitrary unit",
     }[unit]
 
 

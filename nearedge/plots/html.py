@@ -55,6 +55,8 @@ th[scope=row] { font-weight: 600; border-top: 1px solid #eaeef2; }
 .tiles dd { margin: .1rem 0 0; font-size: 1.35rem; font-weight: 650; line-height: 1.3; }
 .notice { background: #fff8e1; border: 1px solid #e3c766; border-radius: .6rem;
   padding: .7rem 1rem; max-width: none; }
+details { margin: .75rem 0; }
+summary { cursor: pointer; padding: .4rem 0; color: #0550ae; }
 footer { margin-top: 3rem; color: #57606a; font-size: .85rem; }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 @media print { body { background: #fff; } figure { break-inside: avoid; } }
@@ -143,13 +145,11 @@ def _add_band(drawn: go.Figure, curve: Curve, style: Style) -> None:
     if curve.band is None:
         return
     outline = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    group = html.escape(curve.label)
     drawn.add_trace(
         go.Scatter(
             x=curve.energy.tolist(),
             y=curve.band.low.tolist(),
             showlegend=False,
-            legendgroup=group,
             **outline,
         ),
         row=1,
@@ -160,7 +160,7 @@ def _add_band(drawn: go.Figure, curve: Curve, style: Style) -> None:
             x=curve.energy.tolist(),
             y=curve.band.high.tolist(),
             name=html.escape(curve.band.label),
-            legendgroup=group,
+            legendrank=2000,
             fill="tonexty",
             fillcolor=_transparent(style.color),
             **outline,
@@ -196,7 +196,9 @@ def _lay_out(drawn: go.Figure, figure: Figure) -> None:
     drawn.update_xaxes(**grid, tickformat="~f")
     drawn.update_yaxes(**grid)
     last = 2 if figure.residuals else 1
-    drawn.update_xaxes(title={"text": html.escape(figure.x_label)}, row=last, col=1)
+    drawn.update_xaxes(title={"text": html.escape(figure.x_label), "standoff": 8}, row=last, col=1)
+    if figure.x_range is not None:
+        drawn.update_xaxes(range=list(figure.x_range))
     drawn.update_yaxes(title={"text": html.escape(figure.y_label)}, row=1, col=1)
     if figure.residuals:
         drawn.update_yaxes(title={"text": "Difference"}, zeroline=True, row=2, col=1)

@@ -57,6 +57,8 @@ def _draw(part: SubFigure, figure: Figure) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.ticklabel_format(axis="x", useOffset=False)
+    if figure.x_range is not None:
+        bottom.set_xlim(*figure.x_range)
     bottom.set_xlabel(figure.x_label)
     upper.set_ylabel(figure.y_label)
     _legend(upper, labels, [c.band.label for c in figure.curves if c.band is not None])

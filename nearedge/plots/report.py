@@ -24,12 +24,15 @@ class Table:
         One sentence above the table.
     numbers
         Which columns hold numbers and are set flush right, counted from zero.
+    folded
+        Show the caption alone until the reader opens it.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
     numbers: frozenset[int] = frozenset()
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,13 @@ def _table(table: Table) -> str:
         for n, column in enumerate(table.columns)
     )
     rows = "".join(f"<tr>{_cells(table, row)}</tr>" for row in table.rows)
-    caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
-    return (
+    words = html.escape(table.caption)
+    caption = f"<caption>{words}</caption>" if words and not table.folded else ""
+    drawn = (
         f'<div class="scroll" tabindex="0"><table>{caption}<thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+    return f"<details><summary>{words}</summary>{drawn}</details>" if table.folded else drawn
 
 
 def _cells(table: Table, row: Sequence[str]) -> str:

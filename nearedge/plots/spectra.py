@@ -139,6 +139,7 @@ def prediction_figure(
     unit: AbsorptionUnit,
     *,
     truth: Curve | None = None,
+    others: Sequence[Curve] = (),
     subtitle: str = "",
     caption: str = "",
 ) -> Figure:
@@ -154,6 +155,8 @@ def prediction_figure(
         The unit of `absorption` and of `truth`.
     truth
         The computed spectrum; the residual panel shows the prediction minus it.
+    others
+        Computed spectra of other structures, for the eye.
     """
     band = Band(absorption - INTERVAL * std, absorption + INTERVAL * std, "95 % interval")
     predicted = Curve("predicted", energy, absorption, Role.MAIN, band=band)
@@ -161,7 +164,11 @@ def prediction_figure(
         title=title,
         subtitle=subtitle,
         caption=caption,
-        curves=(predicted,) if truth is None else (predicted, replace(truth, role=Role.REFERENCE)),
+        curves=(
+            predicted,
+            *(() if truth is None else (replace(truth, role=Role.REFERENCE),)),
+            *(replace(other, role=Role.DETAIL) for other in others),
+        ),
         y_label=absorption_label(unit),
     )
     return figure if truth is None else figure.with_residuals(truth.label)
