@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from nearedge.errors import DatabaseError, ForeignDatabase, SchemaError
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
@@ -86,13 +87,11 @@ def establish_identity(database: MongoDatabase, instance: str | None = None) -> 
         "created_at": utc_now(),
     }
     # Upsert, so that of two processes that find the database empty one wins and both read the same.
-    stored = database[IDENTITY_COLLECTION].find_one_and_update(
-        {"_id": IDENTITY_ID},
-        {"$setOnInsert": fresh},
-        upsert=True,
-        return_document=ReturnDocument.AFTER,
-    )
-    return _identity(stored)
+    with suppress(DuplicateKeyError):
+        database[IDENTITY_COLLECTION].update_one(
+            {"_id": IDENTITY_ID}, {"$setOnInsert": fresh}, upsert=True
+        )
+    return _identity(database[IDENTITY_COLLECTION].find_one({"_id": IDENTITY_ID}))
 
 
 def _identity(stored: Document | None) -> Identity:

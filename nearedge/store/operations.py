@@ -11,6 +11,7 @@ from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     OperationFailure,
@@ -79,6 +80,9 @@ def operation(method: Callable[P, R]) -> Callable[P, R]:
 def _reason(error: Exception) -> str:
     """Return the driver's sentence without the topology and the raw reply that it appends."""
     text = str(error)
+    if isinstance(error, BulkWriteError):  # its own sentence says only that there were errors
+        problems = (error.details or {}).get("writeErrors") or [{}]
+        text = str(problems[0].get("errmsg", text))
     for tail in (", Timeout:", " (configured timeouts:", ", full error:"):
         text = text.split(tail, maxsplit=1)[0]
     text = text.strip().rstrip(".")

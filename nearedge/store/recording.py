@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
-from pymongo.errors import BulkWriteError
 
 from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
@@ -22,7 +21,6 @@ from nearedge.store.operations import Document, MongoDatabase
 from nearedge.store.packing import pack
 from nearedge.store.records import Record, RecordCounts
 
-_DUPLICATE_KEY = 11000
 _DUPLICATE_KEY = 11000
 _COVERED_TOLERANCE = 1e-9
 """Rounding of a covered fraction that was summed in another order."""
@@ -205,14 +203,5 @@ def _bulk(collection: Collection[Document], updates: Sequence[UpdateOne]) -> set
     """Write in one round trip; return the ids of the documents that were not there before."""
     if not updates:
         return set()
-    try:
-        done = collection.bulk_write(updates, ordered=False).bulk_api_result
-        failed: list[UpdateOne] = []
-    except BulkWriteError as error:
-        done = error.details
-        if {problem["code"] for problem in done["writeErrors"]} != {_DUPLICATE_KEY}:
-            raise
-        # Of two that insert one document at the same moment MongoDB refuses one: it is there now.
-        failed = [updates[int(problem["index"])] for problem in done["writeErrors"]]
-    inserted = {str(upserted["_id"]) for upserted in done["upserted"]}
-    return inserted | _bulk(collection, failed)
+    result = collection.bulk_write(updates, ordered=False)
+    return {str(identifier) for identifier in (result.upserted_ids or {}).values()}

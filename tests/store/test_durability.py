@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from nearedge.store.features import FeatureStore
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.overview import overview
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
-from nearedge.store.records import Record
+from nearedge.store.records import Record, RecordCounts
 from nearedge.store.service import EmbeddedServer
 from nearedge.store.spectra_store import SpectraStore
 
@@ -126,6 +127,23 @@ def test_a_worker_killed_with_a_claim_is_succeeded_at_once(settings: Settings) -
     writer.wait()
     with claims.hold("c", timeout=0):
         assert [claim.pid for claim in claims.live()] == [os.getpid()]
+
+
+def test_many_who_record_the_same_at_once_record_it_once(
+    embedded_database: MongoDatabase, make_record: MakeRecord
+) -> None:
+    records = [make_record(i) for i in range(60)]
+
+    def record(worker: int) -> RecordCounts:
+        store = SpectraStore(embedded_database)
+        return store.record_many(records[worker * 10 :] + records[: worker * 10])
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(record, range(4)))
+    assert sum(count.new for count in counts) == 60
+    assert sum(count.known for count in counts) == 180
+    store = SpectraStore(embedded_database)
+    assert store.count(SpectrumQuery()) == store.count(CalculationQuery()) == 60
 
 
 def test_documents_over_the_limit_of_the_database_come_back_exactly(

@@ -58,6 +58,13 @@ def test_many_records_count_what_is_new_and_what_is_known(
     assert store.count(SpectrumQuery()) == store.count(CalculationQuery()) == 5
 
 
+def test_a_repeated_failure_is_nothing_new(store: SpectraStore, make_record: MakeRecord) -> None:
+    assert store.record(*make_record(state="killed"))
+    assert not store.record(*make_record(state="killed"))
+    assert store.record(*make_record(state="scf_not_converged"))
+    assert store.record(*make_record())
+
+
 def test_a_failure_leaves_no_spectrum_and_gives_way_to_a_completion(
     store: SpectraStore, make_record: MakeRecord
 ) -> None:
