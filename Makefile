@@ -50,7 +50,8 @@ format: $(LINKED) ## sort imports and format
 	$(BIN)/ruff format .
 
 bench: $(LINKED) ## the benchmarks, with their figures
-	$(BIN)/python -m pytest benchmarks $(PYTEST_ARGS)
+	@set -e; for benchmark in benchmarks/*.py; do echo "== $$benchmark"; \
+		$(BIN)/python "$$benchmark"; done
 
 docs: $(LINKED) ## write docs/cli.md from the commands themselves
 	NO_COLOR=1 $(BIN)/python -m typer nearedge.cli.app utils docs --name nearedge \
