@@ -219,8 +219,8 @@ def test_the_fireworks_page_is_seen_through_the_proxy_alone(
         stderr=subprocess.PIPE,
         cwd=tmp_path,
     )
-    proxy = start_proxy(tmp_path, port, address, PASSWORD)
-    with serving(gunicorn, page), serving(proxy, port):
+    # Started once the page is up: should that fail, no proxy is left behind.
+    with serving(gunicorn, page), serving(start_proxy(tmp_path, port, address, PASSWORD), port):
         assert get(port, "/", None)[0] == 401
         status, html = get(port, "/", PASSWORD)
         assert (status, "FireWorks" in html) == (200, True)
