@@ -114,6 +114,7 @@ def evaluate_model(
         }
     else:
         _check_fits(model, dataset)
+        _check_not_learned(model, dataset, part)
         check_usable(model, featurizer, dataset.absorber)
         numbers = part_numbers(dataset, [part])
         rows = [dataset.rows[number] for number in numbers]
@@ -145,3 +146,12 @@ def _check_fits(model: TrainedModel, dataset: DatasetDoc) -> None:
                 f"The model {card.name} was trained for the {what} {mine}, and the data set "
                 f"{dataset.name} has {theirs}: freeze it anew with the model's."
             )
+
+
+def _check_not_learned(model: TrainedModel, dataset: DatasetDoc, part: str) -> None:
+    learned = str(model.card.hyperparameters.get("parts", "")).split(",")
+    if dataset.dataset_id == model.card.dataset_id and part in learned:
+        raise ModelError(
+            f"The model {model.card.name} learned from the part {part!r}, so it cannot be judged "
+            "on it: its card has the figures for those rows with their material left out."
+        )

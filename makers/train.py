@@ -36,6 +36,9 @@ class TrainOutcome(BaseModel):
     name: str
     dataset_id: str
     training_rows: int
+    without_features: list[str] = Field(
+        default_factory=list, description="Labels of rows whose structure the featurizer refuses."
+    )
     metrics: dict[str, Metric] = Field(description="`cv_` by materials left out, `val_` on val.")
     cpu_seconds: float = Field(description="Of fitting, without features.")
     feature_cpu_seconds: float = Field(description="Of computing features that were missing.")
@@ -92,6 +95,12 @@ class TrainMaker(Maker):
             database, featurizer, sorted({row.structure_key for row in frozen.rows})
         )
         feature_seconds = time.process_time() - started
+        lacking = without_features(database, frozen, featurizer.ref)
+        if len(lacking) == len(frozen.rows):
+            raise ModelError(
+                f"{featurizer.ref.name} describes no structure of the data set {frozen.name}: "
+                "choose another featurizer."
+            )
         card = train_model(
             database,
             frozen,
@@ -106,6 +115,7 @@ class TrainMaker(Maker):
             name=card.name,
             dataset_id=card.dataset_id,
             training_rows=card.training_rows,
+            without_features=[frozen.rows[number].label for number in lacking],
             metrics=card.metrics,
             cpu_seconds=card.cpu_seconds,
             feature_cpu_seconds=feature_seconds,
@@ -124,25 +134,25 @@ def train_model(
 ) -> ModelCard:
     """Train, judge and store a model; its features must be in the store.
 
-    The card's metrics are ``cv_…`` on the training rows, each predicted with its material left out,
-    and ``val_…`` on the part ``val`` where there is one that was not learned from.
+    Rows without features are left out; the card says how many. Its metrics are ``cv_…`` on the
+    training rows, each predicted with its material left out, and ``val_…`` on the part ``val``
+    where there is one that was not learned from.
     """
     targets = targets_of(database, dataset)
-    features = features_of(database, dataset, featurizer.ref)
     groups = [row.group for row in dataset.rows]
-    chosen = part_numbers(dataset, parts)
+    lacking = set(without_features(database, dataset, featurizer.ref))
+    chosen = [number for number in part_numbers(dataset, parts) if number not in lacking]
     chosen_groups = [groups[number] for number in chosen]
+    features = features_of(database, dataset, featurizer.ref, chosen)
     started = time.process_time()
-    head = KernelHead.fit(
-        features[chosen], targets[chosen], chosen_groups, length=length, seed=seed
-    )
+    head = KernelHead.fit(features, targets[chosen], chosen_groups, length=length, seed=seed)
     cpu_seconds = time.process_time() - started
     left_out = head.leave_out(targets[chosen], chosen_groups)
     judged = error_metrics(targets[chosen], left_out, head.mean, chosen_groups, seed=seed)
     metrics = {f"cv_{key}": value for key, value in judged.items()}
-    if "val" in dataset.split and "val" not in parts:
-        val = dataset.split["val"]
-        found = head.predict(features[val])
+    val = [n for n in dataset.split.get("val", []) if n not in lacking and n not in chosen]
+    if val:
+        found = head.predict(features_of(database, dataset, featurizer.ref, val))
         val_groups = [groups[number] for number in val]
         judged = evaluate(targets[val], found.mean, found.std, head.mean, val_groups, seed=seed)
         metrics |= {f"val_{key}": value for key, value in judged.items()}
@@ -154,11 +164,24 @@ def train_model(
         featurizer.ref,
         name=name,
         metrics=metrics,
+        choices={
+            "seed": seed,
+            "parts": ",".join(parts),
+            "rows_without_features": len(lacking.intersection(part_numbers(dataset, parts))),
+        },
         training_rows=len(chosen),
         cpu_seconds=cpu_seconds,
-        seed=seed,
     )
     return ModelStore(database).put(card, weights)
+
+
+def without_features(
+    database: MongoDatabase, dataset: DatasetDoc, featurizer: FeaturizerRef
+) -> list[int]:
+    """Return the numbers of a data set's rows whose structure has no features in the store."""
+    keys = {row.structure_key for row in dataset.rows}
+    stored = FeatureStore(database).get_many(keys, featurizer)
+    return [n for n, row in enumerate(dataset.rows) if row.structure_key not in stored]
 
 
 def part_numbers(dataset: DatasetDoc, parts: Sequence[str]) -> list[int]:

@@ -73,7 +73,7 @@ def make_card(
     metrics: Mapping[str, Metric],
     training_rows: int,
     cpu_seconds: float,
-    seed: int = 0,
+    choices: Mapping[str, bool | int | float | str] | None = None,
 ) -> ModelCard:
     """Describe a head trained on `dataset`.
 
@@ -83,6 +83,8 @@ def make_card(
         What ``head.to_bytes()`` returned: the model's id is their hash.
     cpu_seconds
         That training took.
+    choices
+        What else decided the model: the card records it beside the head's hyperparameters.
     """
     sha256 = hashlib.sha256(weights).hexdigest()
     return ModelCard(
@@ -97,7 +99,7 @@ def make_card(
         featurizer=featurizer,
         unit=dataset.unit,
         grid=dataset.grid,
-        hyperparameters={**head.hyperparameters, "seed": seed},
+        hyperparameters={**head.hyperparameters, **(choices or {})},
         metrics=dict(metrics),
         training_rows=training_rows,
         cpu_seconds=cpu_seconds,
