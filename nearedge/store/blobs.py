@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from bson import Binary
@@ -17,6 +17,7 @@ from pymongo import UpdateOne
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
 from nearedge.store.operations import Document, MongoDatabase, operation
+from nearedge.store.writing import insert_missing
 
 BLOBS = "blobs"
 CHUNKS = "blob_chunks"
@@ -108,24 +109,34 @@ class BlobStore:
         return removed
 
     def _put(self, contents: Mapping[str, bytes]) -> None:
-        heads: list[UpdateOne] = []
+        heads: list[Document] = []
         size = 0
         for identifier, content in contents.items():
             head = self._head(identifier, content)
-            heads.append(
-                UpdateOne(
-                    {"_id": identifier},
-                    # stored_at is renewed so that a blob in use again is no old orphan.
-                    {"$setOnInsert": head, "$set": {"stored_at": utc_now()}},
-                    upsert=True,
-                )
-            )
+            heads.append({"_id": identifier, **head, "stored_at": utc_now()})
             size += len(head.get("data", b""))
             if size > _BATCH_BYTES:
-                self._blobs.bulk_write(heads, ordered=False)
+                self._put_heads(heads)
                 heads, size = [], 0
-        if heads:
-            self._blobs.bulk_write(heads, ordered=False)
+        self._put_heads(heads)
+
+    def _put_heads(self, heads: Sequence[Document]) -> None:
+        updates = [
+            UpdateOne(
+                {"_id": head["_id"]},
+                # stored_at is renewed so that a blob in use again is no old orphan.
+                {
+                    "$setOnInsert": {
+                        k: v for k, v in head.items() if k not in ("_id", "stored_at")
+                    },
+                    "$set": {"stored_at": head["stored_at"]},
+                },
+                upsert=True,
+            )
+            for head in insert_missing(self._blobs, heads)
+        ]
+        if updates:
+            self._blobs.bulk_write(updates, ordered=False)
 
     def _head(self, identifier: str, content: bytes) -> Document:
         """Store the chunks of a large blob, and return its head, which is written last."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pymongo import UpdateOne
-
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
 from nearedge.store.operations import Document, MongoDatabase, operation
+from nearedge.store.writing import insert_missing
 
 LEDGER = "ingested"
 
@@ -56,21 +55,22 @@ class IngestLedger:
     @operation
     def add(self, calculation_ids: Mapping[str, str], project: str | None = None) -> None:
         """Enter fingerprints with their calculations; entering one again adds the project."""
-        entries = []
-        for fingerprint, calculation_id in calculation_ids.items():
-            fresh: Document = {
+        documents: list[Document] = [
+            {
+                "_id": fingerprint,
                 "schema_version": SCHEMA_VERSION,
                 "created_at": utc_now(),
                 "calculation_id": calculation_id,
+                "projects": [] if project is None else [project],
             }
-            update: Document = {"$setOnInsert": fresh}
-            if project is None:
-                fresh["projects"] = []
-            else:
-                update["$addToSet"] = {"projects": project}
-            entries.append(UpdateOne({"_id": fingerprint}, update, upsert=True))
-        if entries:
-            self._entries.bulk_write(entries, ordered=False)
+            for fingerprint, calculation_id in calculation_ids.items()
+        ]
+        present = insert_missing(self._entries, documents)
+        if present and project is not None:
+            self._entries.update_many(
+                {"_id": {"$in": [document["_id"] for document in present]}},
+                {"$addToSet": {"projects": project}},
+            )
 
 
 _FIELDS = {"calculation_id": 1, "projects": 1}

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 
 from pymongo import UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError
 
 from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
@@ -20,8 +19,8 @@ from nearedge.store.blobs import BlobStore
 from nearedge.store.operations import Document, MongoDatabase
 from nearedge.store.packing import pack
 from nearedge.store.records import Record, RecordCounts
+from nearedge.store.writing import insert_missing
 
-_DUPLICATE_KEY = 11000
 _COVERED_TOLERANCE = 1e-9
 """Rounding of a covered fraction that was summed in another order."""
 
@@ -176,27 +175,16 @@ def _insert(stored: Document) -> UpdateOne:
 def _put(collection: Collection[Document], documents: Sequence[Document]) -> set[str]:
     """Write the documents that are not there yet, and add the others' projects to what is there.
 
-    Plain insertions first: an upsert costs the embedded server three times as much.
-
     Returns
     -------
     set of str
         The ids of the documents that were not there before.
     """
-    if not documents:
-        return set()
-    present: set[str] = set()
-    try:
-        collection.insert_many([dict(document) for document in documents], ordered=False)
-    except BulkWriteError as error:
-        failures = (error.details or {}).get("writeErrors", [])
-        if any(failure.get("code") != _DUPLICATE_KEY for failure in failures):
-            raise
-        present = {str(documents[failure["index"]]["_id"]) for failure in failures}
-    again = [document for document in documents if str(document["_id"]) in present]
+    present = insert_missing(collection, documents)
     # One that was removed in between, as the spectrum of a failure is, is written after all.
-    restored = _bulk(collection, [_insert(document) for document in again])
-    return {str(document["_id"]) for document in documents} - present | restored
+    restored = _bulk(collection, [_insert(document) for document in present])
+    known = {str(document["_id"]) for document in present} - restored
+    return {str(document["_id"]) for document in documents} - known
 
 
 def _bulk(collection: Collection[Document], updates: Sequence[UpdateOne]) -> set[str]:

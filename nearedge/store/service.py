@@ -103,12 +103,13 @@ class EmbeddedServer:
             state = self.status()
             if state.status == "running":
                 return state
-            if state.status in ("silent", "starting"):
+            if state.status == "silent":
                 return self._answering(started=False)
             if state.status == "elsewhere":
                 raise DatabaseError(state.detail)
             if state.status == "foreign":
                 raise ForeignDatabase(state.detail)
+            # Still starting, and we hold the lock: whoever started it was killed. Begin again.
             self._end_strays()
             fresh = self._instance() is None
             if fresh:
@@ -196,7 +197,7 @@ class EmbeddedServer:
         """Ask the server who it is."""
         instance = self._instance()
         if instance is None or found.port is None:
-            return replace(found, status="silent", detail=f"{self._instance_path} is missing.")
+            return found
         where = f"The embedded database (process {found.pid}, port {found.port})"
         try:
             with _client(_uri(found.port, instance.password), _PROBE_SECONDS) as client:

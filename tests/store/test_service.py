@@ -150,12 +150,26 @@ def test_a_start_that_nobody_recorded_is_ended_before_the_next(
     assert second.started
     assert second.pid != first.pid
     assert [process.pid for process in servers_on(server.folder / "data")] == [second.pid]
-    # A lost instance file means another password, and the same database.
+    # A lost instance file, also that of an `up` killed on the way, means another password and the
+    # same database.
     initialize(settings)
-    server.down()
     (server.folder / "instance").unlink()
-    assert server.up().instance == second.instance
+    assert server.status().status == "starting"
+    third = server.up()
+    assert third.started
+    assert third.instance == second.instance
     assert connect(settings).name == settings.database
+
+
+@pytest.mark.integration
+def test_a_start_that_was_killed_on_the_way_is_begun_again(server: EmbeddedServer) -> None:
+    first = server.up()
+    remember(server, replace(remembered(server), port=None))
+    assert server.status().status == "starting"
+    second = server.up()
+    assert (second.status, second.started) == ("running", True)
+    assert second.pid != first.pid
+    assert [process.pid for process in servers_on(server.folder / "data")] == [second.pid]
 
 
 def test_a_process_that_has_the_pid_of_a_dead_server_is_left_alone(
