@@ -63,9 +63,11 @@ def work_the_queue(
         recovered = recover(launchpad(settings), database)
     watch = QueueWatch(settings, tell)
     watch()  # before any worker starts, so that no job ends unseen
-    with display(watch, title) as look:
-        pool = run_workers(workers, settings, forever=forever, watch=look)
-    watch()
+    pool = PoolSummary()
+    if forever or watch.pending:
+        with display(watch, title) as look:
+            pool = run_workers(workers, settings, forever=forever, watch=look)
+        watch()
     completed = [job for job in watch.ended if job.state == COMPLETED]
     return Worked(
         put_back_first=recovered.total,

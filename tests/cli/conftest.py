@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from nearedge.schemas.spectrum import (
     site_spectrum_id,
 )
 from nearedge.schemas.structure import StructureDoc
-from nearedge.settings import get_settings
+from nearedge.settings import Settings, get_settings
 from nearedge.spectra.spectrum import AbsorptionUnit
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.builtin import builtin_structure
@@ -82,10 +82,22 @@ def store(monkeypatch: pytest.MonkeyPatch, home: Path) -> SpectraStore:
     return memory
 
 
-def fill(store: SpectraStore) -> None:
-    """Put rutile and anatase with a site and an average each, and a failed site of CuO."""
-    for name, shift in (("rutile", 0.0), ("anatase", 0.4)):
-        _completed(store, name, shift)
+@pytest.fixture
+def ready(
+    embedded_settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Let the command use a database of this test's own on the real embedded server."""
+    monkeypatch.setenv("NEAREDGE_HOME", str(embedded_settings.home))
+    monkeypatch.setenv("NEAREDGE_DATABASE", embedded_settings.database)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def fill(store: SpectraStore, names: Sequence[str] = ("rutile", "anatase")) -> None:
+    """Put a site and an average of each structure, and a failed site of CuO."""
+    for number, name in enumerate(names):
+        _completed(store, name, 0.4 * number)
     structure, calculation = _calculation("CuO", "Cu", "scf_not_converged")
     calculation.failure = Failure(
         name="scf_not_converged", message="100 iterations were not enough."
