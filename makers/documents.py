@@ -41,6 +41,8 @@ class Site:
         Absorption edge, such as ``K``.
     inputs
         What the code reads; without files where the code refused to make them.
+    parameters_id
+        One value for the code and its physical parameters; see `parameters_id_of`.
     refusal
         Why the code refused, or None.
     """
@@ -51,12 +53,8 @@ class Site:
     multiplicity: int
     edge: str
     inputs: InputSet
+    parameters_id: str
     refusal: InputRefused | None = None
-
-    @cached_property
-    def parameters_id(self) -> str:
-        """One value for the code and its physical parameters."""
-        return parameters_id(self.inputs.code, self.inputs.code_version, self.inputs.parameters)
 
     @cached_property
     def calculation_id(self) -> str:
@@ -110,8 +108,14 @@ def describe_site(
         multiplicity=multiplicity,
         edge=edge,
         inputs=inputs,
+        parameters_id=parameters_id_of(inputs),
         refusal=refusal,
     )
+
+
+def parameters_id_of(inputs: InputSet) -> str:
+    """Return one value for all input sets that differ in structure, absorber and edge only."""
+    return parameters_id(inputs.code, inputs.code_version, inputs.parameters)
 
 
 def completed_record(

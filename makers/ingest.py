@@ -15,7 +15,7 @@ from nearedge.codes.base import InputSet
 from nearedge.codes.feff.finished import BadRun, FinishedRun, KnownRun, iter_finished
 from nearedge.errors import IngestError, StructureError
 from nearedge.makers.average import SiteShare, average_document
-from nearedge.makers.documents import Site, completed_record
+from nearedge.makers.documents import Site, completed_record, parameters_id_of
 from nearedge.schemas import SourceRef, SpectrumDoc, StructureDoc
 from nearedge.schemas.calculation import calculation_id
 from nearedge.schemas.spectrum import site_spectrum_id
@@ -210,6 +210,7 @@ class _Batch:
         self._materials: list[_Material] = []
         self._records: list[Record] = []
         self._fingerprints: dict[str, str] = {}
+        self._last: tuple[InputSet, str] | None = None
         self.new = 0
         self.known = 0
 
@@ -222,19 +223,21 @@ class _Batch:
             If the structure is refused.
         """
         material = self._material(run)
+        inputs = InputSet(
+            code="feff",
+            code_version=run.code_version,
+            protocol=run.protocol,
+            files=run.inputs,
+            parameters=run.parameters,
+        )
         site = Site(
             structure=material.document,
             absorber=run.absorber,
             absorbing_index=run.absorbing_index,
             multiplicity=material.orbit(run.absorber, run.absorbing_index).multiplicity,
             edge=run.edge,
-            inputs=InputSet(
-                code="feff",
-                code_version=run.code_version,
-                protocol=run.protocol,
-                files=run.inputs,
-                parameters=run.parameters,
-            ),
+            inputs=inputs,
+            parameters_id=self._parameters_id(inputs),
         )
         record = completed_record(
             site, run.result, project=self._project, origin=f"ingest:{run.label}"
@@ -258,6 +261,17 @@ class _Batch:
         )
         self._ledger.add(self._fingerprints, self._project)
         self._materials, self._records, self._fingerprints = [], [], {}
+
+    def _parameters_id(self, inputs: InputSet) -> str:
+        # Thousands of runs with the same parameters follow each other; to hash them takes longer
+        # than to compare them.
+        if self._last is not None:
+            last, identifier = self._last
+            if last.code_version == inputs.code_version and last.parameters == inputs.parameters:
+                return identifier
+        identifier = parameters_id_of(inputs)
+        self._last = (inputs, identifier)
+        return identifier
 
     def _material(self, run: FinishedRun) -> _Material:
         # The runs of a material share one structure object and come one after the other.
