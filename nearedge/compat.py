@@ -94,7 +94,7 @@ def _destination_convolution() -> Any:
     class DestinationSumConvolution(M3GNetGraphConv):  # type: ignore[misc, unused-ignore]
         """A convolution whose messages go to the atom that the edge ends at."""
 
-        def node_update_(  # noqa: PLR0917 (matgl's signature)
+        def node_update_(
             self,
             edge_index: Tensor,
             edge_feat: Tensor,

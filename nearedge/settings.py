@@ -1,4 +1,4 @@
-"""Settings: argument, then environment, then ``NEAREDGE_CONFIG_FILE``, then ``~/.nearedge.yaml``."""
+"""Settings: argument, then environment, then ``NEAREDGE_CONFIG_FILE`` or ``~/.nearedge.yaml``."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def load_settings(**overrides: object) -> Settings:
         If a key is unknown or a value does not fit, naming the key.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | _NOT_FIELDS
-    unknown = sorted(k for k in os.environ if k.upper().startswith(PREFIX) and k.upper() not in known)
+    unknown = sorted(
+        k for k in os.environ if k.upper().startswith(PREFIX) and k.upper() not in known
+    )
     if unknown:
         raise SettingsError(
             f"Unknown environment variable {unknown[0]}: NearEdge reads {', '.join(sorted(known))}."

@@ -44,7 +44,9 @@ def calculation_id(
     structure_key: str, absorber: str, absorbing_index: int, edge: str, parameters_id: str
 ) -> str:
     """Return the id of a calculation: the same inputs give the same id on every machine."""
-    return content_hash(["calculation", structure_key, absorber, absorbing_index, edge, parameters_id])
+    return content_hash(
+        ["calculation", structure_key, absorber, absorbing_index, edge, parameters_id]
+    )
 
 
 class CalculationDoc(Document):
@@ -80,7 +82,9 @@ class CalculationDoc(Document):
     cpu_seconds: float | None = None
     host: str | None = None
     run_dir: str | None = Field(None, description="Where the files are, if they were kept.")
-    parents: list[str] = Field(default_factory=list, description="calculation_ids it was made from.")
+    parents: list[str] = Field(
+        default_factory=list, description="calculation_ids it was made from."
+    )
     origin: str = Field("run", description="`run`, or `ingest:<label>` for others' results.")
     projects: list[str] = Field(default_factory=list)
 

@@ -20,7 +20,11 @@ def content_hash(content: object) -> str:
     sum; NaN and infinities are refused.
     """
     text = json.dumps(
-        _canonical(content), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        _canonical(content),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+        allow_nan=False,
     )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

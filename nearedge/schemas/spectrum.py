@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.schemas.document import Document, content_hash
@@ -69,7 +70,9 @@ class SpectrumDoc(Document):
     protocol: str
     parameters_id: str
     absorbing_index: int | None = Field(None, description="Site spectra only.")
-    multiplicity: int | None = Field(None, description="Site spectra: equivalent sites in the cell.")
+    multiplicity: int | None = Field(
+        None, description="Site spectra: equivalent sites in the cell."
+    )
     contributions: list[Contribution] = Field(default_factory=list, description="Averages only.")
     covered: float = Field(1.0, ge=0, le=1, description="Fraction of the absorbers it covers.")
     state: Literal["completed", "incomplete"] = "completed"
@@ -85,7 +88,9 @@ class SpectrumDoc(Document):
 
     def to_spectrum(self) -> Spectrum:
         """Return the arrays as a checked spectrum."""
-        return Spectrum(self.energy, self.absorption, self.unit, self.normalization)
+        return Spectrum(
+            np.array(self.energy), np.array(self.absorption), self.unit, self.normalization
+        )
 
 
 def site_spectrum_id(calculation_id: str) -> str:
