@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
 
 from nearedge.errors import ModelError
 from nearedge.models.heads.base import HeadPrediction
@@ -113,10 +114,14 @@ class KernelHead:
         scale = np.where(scale > 1e-9 * (1.0 + np.abs(center)), scale, 1.0)
         train = (features - center) / scale
         rows_of = _left_out_groups(groups)
-        if length is None:
-            length = _best_length(train, targets, rows_of, ridge, seed)
-        kernel = np.exp(-cdist(train, train, "cityblock") / length)
-        solution, residuals = _solve(kernel, targets, ridge, rows_of)
+        # One thread: workers share the machine, and on a busy one a second costs as much CPU again
+        # in waiting as it saves in time.
+        with threadpool_limits(limits=1):
+            if length is None:
+                length = _best_length(train, targets, rows_of, ridge, seed)
+            kernel = np.exp(-cdist(train, train, "cityblock") / length)
+            solution, residuals = _solve(kernel, targets, ridge, rows_of)
+            error = ErrorModel.fit(residuals, kernel, targets.std(axis=0, ddof=1))
         return cls(
             center=center,
             scale=scale,
@@ -125,7 +130,7 @@ class KernelHead:
             mean=targets.mean(axis=0),
             length=length,
             ridge=ridge,
-            error=ErrorModel.fit(residuals, kernel, targets.std(axis=0, ddof=1)),
+            error=error,
         )
 
     def leave_out(self, targets: FloatArray, groups: Sequence[Hashable]) -> FloatArray:
