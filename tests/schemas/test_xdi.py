@@ -100,6 +100,7 @@ def test_theory_is_told_to_people(site: SpectrumDoc, structure: StructureDoc) ->
     assert "O'Keeffe" in text
 
 
+@pytest.mark.slow  # and heavy: 400 MB of packages that nothing else here needs
 def test_a_reader_not_of_ours_accepts_it(
     spectrum: SpectrumDoc, structure: StructureDoc, tmp_path: Path
 ) -> None:
