@@ -10,11 +10,13 @@ from pathlib import Path
 
 import mongomock_ng
 import pytest
+from pymatgen.core import Lattice, Structure
 
-from nearedge.settings import Settings
+from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import client, connect, initialize
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.service import EmbeddedServer
+from nearedge.structures.source import LoadedStructure, SourceRef
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -87,3 +89,48 @@ def embedded_settings(embedded_server: Settings) -> Iterator[Settings]:
 def embedded_database(embedded_settings: Settings) -> MongoDatabase:
     """Return a clean database on the embedded server."""
     return connect(embedded_settings)
+
+
+@pytest.fixture
+def live_settings(
+    embedded_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """Make this process's settings lead to a database of the test's own, and return them."""
+    yield from _live(embedded_settings, tmp_path, monkeypatch)
+
+
+def _live(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    settings = settings.model_copy(update={"run_dir": tmp_path / "runs"})
+    for name in ("home", "database", "run_dir", "database_timeout", "embedded_cache"):
+        monkeypatch.setenv(f"NEAREDGE_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.delenv("NEAREDGE_MONGO_URI", raising=False)
+    get_settings.cache_clear()
+    yield settings
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def molecule() -> Callable[..., LoadedStructure]:
+    """Return a maker of small molecules in empty boxes: real FEFF runs of about 3 CPU-seconds."""
+
+    def make(name: str) -> LoadedStructure:
+        symbols, axis = _MOLECULES[name]
+        box = Lattice.orthorhombic(25, 25, 40)
+        sites = [[12.5, 12.5, 10.0 + z] for z in axis]
+        structure = Structure(box, symbols, sites, coords_are_cartesian=True)
+        return LoadedStructure(structure, SourceRef(kind="object", label=name))
+
+    return make
+
+
+# Symbols, and positions along one axis in Å. FEFF fails by name on the copper of Cu-O alone.
+_MOLECULES: dict[str, tuple[list[str], list[float]]] = {
+    "CO": (["C", "O"], [0.0, 1.15]),
+    "OCO": (["C", "O", "O"], [0.0, 1.16, -1.16]),
+    "CN": (["C", "N"], [0.0, 1.17]),
+    "CCO": (["C", "C", "O"], [0.0, 1.37, 2.52]),
+    "CO and CuO": (["C", "O", "Cu", "O"], [0.0, 1.15, 20.0, 21.8]),
+    "OCuO and CuO": (["Cu", "O", "O", "Cu", "O"], [0.0, 1.9, -1.9, 18.0, 19.8]),
+}

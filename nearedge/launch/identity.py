@@ -9,6 +9,8 @@ from typing import Self
 
 import psutil
 
+from nearedge.store.claims import machine as this_machine
+
 # A process's start as psutil computes it from the boot time may move by a jiffy between calls.
 _START_TOLERANCE = 1.0
 
@@ -20,7 +22,9 @@ class WorkerIdentity:
     Parameters
     ----------
     host
-        Name of the machine.
+        Name of the machine, for people.
+    machine
+        What two processes share if they can see each other by number.
     pid
         Number of the process.
     started
@@ -28,6 +32,7 @@ class WorkerIdentity:
     """
 
     host: str
+    machine: str
     pid: int
     started: float
 
@@ -35,30 +40,30 @@ class WorkerIdentity:
     def of_this_process(cls) -> Self:
         """Return the identity of the running process."""
         pid = os.getpid()
-        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time())
+        started = psutil.Process(pid).create_time()
+        return cls(socket.gethostname(), this_machine(), pid, started)
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """Read what `name` gives, or return None for a worker that is not one of ours."""
-        parts = name.split("|")
         try:
-            host, pid, started = parts
-            return cls(host, int(pid), float(started))
+            host, machine, pid, started = name.split("|")
+            return cls(host, machine, int(pid), float(started))
         except ValueError:
             return None
 
     @property
     def name(self) -> str:
         """What a launch stores as its worker's name."""
-        return f"{self.host}|{self.pid}|{self.started:.2f}"
+        return f"{self.host}|{self.machine}|{self.pid}|{self.started:.2f}"
 
     @property
     def here(self) -> bool:
-        """Whether it runs, or ran, on this machine."""
-        return self.host == socket.gethostname()
+        """Whether it runs, or ran, where this process can see it."""
+        return self.machine == this_machine()
 
     def alive(self) -> bool:
-        """Return whether the process still runs; only meaningful on its own machine."""
+        """Return whether the process still runs; only meaningful where it is `here`."""
         try:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:

@@ -93,7 +93,7 @@ def recover(pad: LaunchPad, database: MongoDatabase) -> Recovery:
     Also puts back those that fizzled because the disk was full, memory ran out, the worker was
     stopped or the database was away. Safe to call while workers run, and more than once.
     """
-    release_stale_locks(pad)
+    release_stale_locks(pad, LOCK_SECONDS)
     ended, lost = _running(pad, database)
     for fw_id in ended:
         pad._refresh_wf(fw_id)

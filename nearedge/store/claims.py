@@ -274,7 +274,7 @@ def _this_process() -> Document:
     return {
         "schema_version": SCHEMA_VERSION,
         "host": socket.gethostname(),
-        "machine": _machine(),
+        "machine": machine(),
         "pid": process.pid,
         "process_started": process.create_time(),
         "beat": 0,
@@ -285,7 +285,7 @@ def _this_process() -> Document:
 
 
 @lru_cache(maxsize=1)
-def _machine() -> str:
+def machine() -> str:
     """Return what two processes share if and only if they see each other by process number.
 
     A host's name is not enough: containers and a machine before its restart have the same.
@@ -300,7 +300,7 @@ def _machine() -> str:
 
 
 def _owner(claim: Document) -> Literal["alive", "dead", "unknown"]:
-    if claim["machine"] != _machine():
+    if claim["machine"] != machine():
         return "unknown"
     try:
         process = psutil.Process(int(claim["pid"]))

@@ -1,0 +1,57 @@
+"""The queue is asked by calculation, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fireworks import Firework
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.launch.fireworks import SPEC_KEY, add_workflows
+from nearedge.launch.queue_state import queued, state_counts
+
+About = Callable[..., Firework]
+
+
+@pytest.fixture
+def about(idle: Callable[..., Firework]) -> About:
+    """Return a maker of Fireworks about a calculation."""
+
+    def make(calculation_id: str, project: str | None = None) -> Firework:
+        fields = {"calculation_id": calculation_id, "project": project, "label": calculation_id}
+        return idle(**{SPEC_KEY: fields})
+
+    return make
+
+
+def test_jobs_are_found_by_calculation_and_only_while_they_are_to_come(
+    pad: LaunchPad, about: About
+) -> None:
+    add_workflows(pad, [about("a", "p"), about("b"), about("a", "q")])
+    pad.fireworks.update_one(
+        {f"spec.{SPEC_KEY}.calculation_id": "b"}, {"$set": {"state": "FIZZLED"}}
+    )
+    found = queued(pad, ["a", "b", "c"])
+    assert {job.project for job in found["a"]} == {"p", "q"}
+    assert found.keys() == {"a"}
+    assert queued(pad, ["b"], states=["FIZZLED"])["b"][0].state == "FIZZLED"
+
+
+def test_thousands_of_calculations_are_asked_for_in_pieces(pad: LaunchPad, about: About) -> None:
+    names = [str(number) for number in range(1200)]
+    add_workflows(pad, [about(name) for name in names[::100]])
+    assert set(queued(pad, names)) == set(names[::100])
+
+
+def test_states_are_counted_for_all_or_for_a_project(pad: LaunchPad, about: About) -> None:
+    add_workflows(pad, [about("a", "p"), about("b", "q")])
+    assert state_counts(pad) == {"READY": 2}
+    assert state_counts(pad, "p") == {"READY": 1}
+
+
+def test_adding_many_workflows_draws_no_bar(
+    pad: LaunchPad, about: About, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add_workflows(pad, [about(str(number)) for number in range(5)])
+    assert capfd.readouterr() == ("", "")

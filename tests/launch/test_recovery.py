@@ -1,0 +1,199 @@
+"""Recovery puts back what lost its worker, and never what has one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fireworks import Firework, FWAction, Workflow
+from fireworks.core.fworker import FWorker
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.launch import recovery
+from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.recovery import diagnose, recover
+from nearedge.store.claims import Claims
+from nearedge.store.operations import MongoDatabase
+
+ALIVE = WorkerIdentity.of_this_process()
+GONE = replace(ALIVE, pid=2**22 + 1)
+"""Beyond the largest process number that Linux gives."""
+REUSED = replace(ALIVE, started=ALIVE.started - 3600)
+ELSEWHERE = replace(ALIVE, machine="another")
+
+COMPLETED = {"state": "COMPLETED", "action": FWAction().to_dict()}
+
+Running = Callable[[WorkerIdentity], int]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "LOCK_SECONDS", 0.3)
+
+
+@pytest.fixture
+def running(pad: LaunchPad, idle: Callable[..., Firework]) -> Running:
+    """Return a function that adds a site and its average, and lets a worker take the site."""
+
+    def start(worker: WorkerIdentity) -> int:
+        spec = {SPEC_KEY: {"calculation_id": "c1", "label": "TiO2 Ti0 K", "project": None}}
+        site = idle(**spec)
+        average = idle(parents=[site], _allow_fizzled_parents=True)
+        pad.add_wf(Workflow([site, average]))
+        firework, _ = pad.checkout_fw(FWorker(name=worker.name), os.getcwd())
+        return int(firework.fw_id)
+
+    return start
+
+
+def state(pad: LaunchPad, fw_id: int) -> str:
+    return str(pad.fireworks.find_one({"fw_id": fw_id})["state"])
+
+
+def average_of(site: int) -> int:
+    # Ids go backwards in a workflow: FireWorks numbers what it was given last first.
+    return 3 - site
+
+
+def fizzle(pad: LaunchPad, fw_id: int, error: str) -> None:
+    launch = pad.launches.find_one({"fw_id": fw_id})["launch_id"]
+    trace = f"Traceback (most recent call last):\n  File x\n{error}\n"
+    action = FWAction(stored_data={"_exception": {"_stacktrace": trace}}, exit=True)
+    pad.complete_launch(launch, action, "FIZZLED")
+
+
+@pytest.mark.parametrize("worker", [GONE, REUSED], ids=["gone", "number reused"])
+def test_a_job_whose_worker_is_gone_is_put_back(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running, worker: WorkerIdentity
+) -> None:
+    fw_id = running(worker)
+    assert diagnose(pad, memory_database).lost == (fw_id,)
+    assert state(pad, fw_id) == "RUNNING", "a diagnosis changes nothing"
+    assert recover(pad, memory_database).lost == (fw_id,)
+    assert state(pad, fw_id) == "READY"
+    assert recover(pad, memory_database).total == 0, "the second time there is nothing to do"
+
+
+def test_a_job_whose_worker_is_alive_is_left_alone_however_old_its_ping(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running
+) -> None:
+    fw_id = running(ALIVE)
+    long_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    pad.launches.update_one(
+        {"fw_id": fw_id},
+        {"$set": {"time_start": long_ago, "state_history.0.updated_on": long_ago}},
+    )
+    assert recover(pad, memory_database).total == 0
+    assert state(pad, fw_id) == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("hours", "claimed", "given_up"),
+    [(0, False, False), (2, False, True), (2, True, False)],
+    ids=["young", "old", "old but claimed"],
+)
+def test_another_machines_job_is_given_up_only_when_old_and_unclaimed(
+    pad: LaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    hours: int,
+    claimed: bool,
+    given_up: bool,
+) -> None:
+    fw_id = running(ELSEWHERE)
+    began = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    pad.launches.update_one({"fw_id": fw_id}, {"$set": {"time_start": began}})
+    if claimed:
+        with Claims(memory_database).hold("c1"):
+            recover(pad, memory_database)
+    else:
+        recover(pad, memory_database)
+    assert (state(pad, fw_id) == "READY") is given_up
+
+
+@pytest.mark.parametrize(("minutes", "given_up"), [(0, False), (2, True)])
+def test_a_reservation_that_never_became_a_launch_is_given_up_after_a_minute(
+    pad: LaunchPad,
+    memory_database: MongoDatabase,
+    idle: Callable[..., Firework],
+    minutes: int,
+    given_up: bool,
+) -> None:
+    pad.add_wf(idle())
+    when = datetime.now(UTC) - timedelta(minutes=minutes)
+    pad.fireworks.update_one({}, {"$set": {"state": "RESERVED", "updated_on": when}})
+    recover(pad, memory_database)
+    assert (state(pad, 1) == "READY") is given_up
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "nearedge.errors.ResourceError: The disk of /scratch is full.",
+        "nearedge.errors.DatabaseUnavailable: No database answers.",
+        "pymongo.errors.AutoReconnect: connection closed",
+        "nearedge.launch.worker.WorkerStopped",
+        "OSError: [Errno 28] No space left on device",
+        "MemoryError",
+    ],
+)
+def test_a_job_that_fizzled_by_the_machines_fault_runs_again(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running, error: str
+) -> None:
+    fw_id = running(GONE)
+    fizzle(pad, fw_id, error)
+    assert recover(pad, memory_database).faulted == (fw_id,)
+    assert state(pad, fw_id) == "READY"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ValueError: nearedge.errors.ResourceError is only mentioned here",
+        "nearedge.errors.StructureError: two atoms are 0.1 A apart",
+        "nearedge.errors.ResourceError: first\n\nDuring handling of the above exception, another "
+        "exception occurred:\n\nTraceback (most recent call last):\n  File y\nKeyError: 'second'",
+    ],
+)
+def test_a_job_that_fizzled_by_its_own_fault_stays(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running, error: str
+) -> None:
+    fw_id = running(GONE)
+    fizzle(pad, fw_id, error)
+    assert recover(pad, memory_database).total == 0
+    assert state(pad, fw_id) == "FIZZLED"
+    assert state(pad, average_of(fw_id)) == "READY", "the average goes on without it"
+
+
+def test_a_worker_killed_after_its_launch_completed_costs_nothing(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running
+) -> None:
+    fw_id = running(GONE)
+    pad.launches.update_one({"fw_id": fw_id}, {"$set": COMPLETED})
+    assert recover(pad, memory_database).unfinished == (fw_id,)
+    assert state(pad, fw_id) == "COMPLETED"
+    assert state(pad, average_of(fw_id)) == "READY"
+
+
+def test_a_worker_killed_before_it_told_the_children_leaves_none_waiting(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running
+) -> None:
+    fw_id = running(GONE)
+    pad.launches.update_one({"fw_id": fw_id}, {"$set": COMPLETED})
+    pad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "COMPLETED"}})
+    assert recover(pad, memory_database).unfinished == (average_of(fw_id),)
+    assert state(pad, average_of(fw_id)) == "READY"
+
+
+def test_a_lock_that_a_killed_worker_left_is_released(
+    pad: LaunchPad, memory_database: MongoDatabase, running: Running
+) -> None:
+    fw_id = running(GONE)
+    pad.workflows.update_one({"nodes": fw_id}, {"$set": {"locked": True}})
+    assert recover(pad, memory_database).lost == (fw_id,)
+    assert state(pad, fw_id) == "READY"
+    assert "locked" not in pad.workflows.find_one({"nodes": fw_id})
