@@ -14,6 +14,7 @@ from nearedge.cli.console import only_data_on_stdout, say, show, show_json, show
 
 if TYPE_CHECKING:
     from nearedge.cli.demo_report import Findings
+    from nearedge.cli.demo_steps import Learned
     from nearedge.cli.watching import Ended
 
 
@@ -51,7 +52,7 @@ def demo(
         worked = work_the_queue(settings, settings.workers, live_display, tell=_tell)
         failures |= worked.failures
         interrupted = worked.interrupted
-        learned = []
+        learned: list[Learned] = []
         if not interrupted:
             _step(3, "models", "features, data set, kernel model, prediction for each absorber")
             learned, learning = learn(

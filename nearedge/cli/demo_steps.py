@@ -230,6 +230,6 @@ def _flow(task: Task, featurizer: str) -> Flow:
     return Flow([learning, predict], name=f"{PROJECT} {task.absorber}")
 
 
-def _describe(job: Job, kind: str, task: Task, **more: str) -> None:
+def _describe(job: Flow | Job, kind: str, task: Task, **more: str) -> None:
     about = {"kind": kind, "label": f"{kind} {task.absorber}", "project": PROJECT}
     job.update_metadata({SPEC_KEY: {**about, "of": task.absorber, **more}})

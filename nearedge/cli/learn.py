@@ -13,6 +13,7 @@ from nearedge.cli.console import only_data_on_stdout, progress, show, show_json,
 from nearedge.cli.models import metric_text
 
 if TYPE_CHECKING:
+    from nearedge.models.prediction import AverageSpectrum, SiteSpectrum
     from nearedge.schemas.model import Metric
 
 AbsorberOption = Annotated[
@@ -56,19 +57,22 @@ def predict(
         return
     rows = []
     for answer in answers:
-        named = [(str(site.site), str(site.multiplicity), site) for site in answer.sites]
-        for site, multiplicity, spectrum in [*named, ("average", "", answer.average)]:
-            highest = max(range(len(spectrum.energy)), key=spectrum.absorption.__getitem__)
-            peak = f"{spectrum.absorption[highest]:.4g} ± {spectrum.std[highest]:.2g}"
-            rows.append(
-                [answer.structure, site, multiplicity, f"{spectrum.energy[highest]:.2f}", peak]
-            )
+        for site in answer.sites:
+            rows.append([answer.structure, str(site.site), str(site.multiplicity), *_peak(site)])
+        rows.append([answer.structure, "average", "", *_peak(answer.average)])
     show_table(
         ["Structure", "Site", "Sites like it", "Peak (eV)", f"Absorption there ({card.unit})"],
         rows,
         numbers="Site,Sites like it,Peak (eV)",
     )
     show("The spectra themselves: --json, or --plot FILE.")
+
+
+def _peak(spectrum: SiteSpectrum | AverageSpectrum) -> tuple[str, str]:
+    """Return the energy of the highest point, and the absorption there with its deviation."""
+    highest = max(range(len(spectrum.energy)), key=spectrum.absorption.__getitem__)
+    absorption = f"{spectrum.absorption[highest]:.4g} ± {spectrum.std[highest]:.2g}"
+    return f"{spectrum.energy[highest]:.2f}", absorption
 
 
 def featurize(
