@@ -1,0 +1,290 @@
+"""A site is computed once, its failures have names, and no finished result is ever lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobflow import CURRENT_JOB, Job
+from monty.json import MontyDecoder, jsanitize
+
+from nearedge.errors import (
+    CodeError,
+    DatabaseUnavailable,
+    InputRefused,
+    LaunchError,
+    ResourceError,
+    StructureError,
+)
+from nearedge.makers import simulation
+from nearedge.makers.feff import FeffMaker
+from nearedge.makers.simulation import SimulationMaker, SiteOutcome
+from nearedge.settings import Settings
+from nearedge.store.operations import MongoDatabase
+from nearedge.store.queries import CalculationQuery, SpectrumQuery
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.source import LoadedStructure
+
+Molecule = Callable[[str], LoadedStructure]
+
+
+def compute(maker: SimulationMaker, loaded: LoadedStructure, index: int = 0) -> SiteOutcome:
+    """Do what the job does, without jobflow."""
+    make: Any = type(maker).make
+    outcome = make.original(maker, loaded.structure, index, loaded.source)
+    assert isinstance(outcome, SiteOutcome)
+    return outcome
+
+
+@pytest.fixture
+def maker(fake: object, in_memory: Settings) -> SimulationMaker:
+    return SimulationMaker(code="fake", project="first", patience=0.0)
+
+
+@pytest.fixture
+def store(memory_database: MongoDatabase) -> SpectraStore:
+    return SpectraStore(memory_database)
+
+
+def test_a_site_is_computed_recorded_and_cleared_away(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, in_memory: Settings
+) -> None:
+    outcome = compute(maker, molecule("OCO"), 1)
+    assert outcome.completed
+    assert outcome.multiplicity == 2, "the two oxygens are mirror images"
+    calculation = store.calculation(outcome.calculation_id)
+    spectrum = store.site_spectrum(outcome.calculation_id)
+    assert calculation is not None
+    assert spectrum is not None
+    assert calculation.completed
+    assert calculation.projects == spectrum.projects == ["first"]
+    assert spectrum.spectrum_id == outcome.spectrum_id
+    assert spectrum.multiplicity == 2
+    assert store.structure(calculation.structure_key) is not None
+    assert not list(in_memory.runs.iterdir()), "nothing is left of a run that succeeded"
+
+
+def test_what_is_known_is_not_computed_again_but_filed_under_the_second_project_too(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    first = compute(maker, molecule("CO"))
+    maker.project = "second"
+    assert compute(maker, molecule("CO")) == first
+    assert len(fake.runs) == 1
+    calculation = store.calculation(first.calculation_id)
+    assert calculation is not None
+    assert sorted(calculation.projects) == ["first", "second"]
+
+
+def test_a_failure_is_recorded_by_its_name_and_the_job_goes_on(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    def fail(run_dir: Path) -> None:
+        raise CodeError("scf_not_converged", "It did not converge.", "the last line")
+
+    fake.behaviour = fail
+    outcome = compute(maker, molecule("CO"))
+    assert (outcome.state, outcome.spectrum_id) == ("scf_not_converged", None)
+    calculation = store.calculation(outcome.calculation_id)
+    assert calculation is not None
+    assert calculation.failure is not None
+    assert calculation.failure.log_tail == "the last line"
+    assert calculation.run_dir is not None
+    assert (Path(calculation.run_dir) / "out").is_file(), "the folder of a failed run is kept"
+    assert store.count(SpectrumQuery()) == 0
+    assert compute(maker, molecule("CO")) == outcome
+    assert len(fake.runs) == 1, "a failure that has a name is known, too"
+
+
+def test_a_known_failure_is_computed_again_on_demand_and_its_folder_goes(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any, in_memory: Settings
+) -> None:
+    def fail(run_dir: Path) -> None:
+        raise CodeError("stage_timeout", "Too slow.")
+
+    fake.behaviour = fail
+    failed = compute(maker, molecule("CO"))
+    fake.behaviour = lambda run_dir: None
+    maker.rerun_failed = True
+    assert compute(maker, molecule("CO")).completed
+    calculation = store.calculation(failed.calculation_id)
+    assert calculation is not None
+    assert calculation.completed
+    assert calculation.failure is None
+    assert not list(in_memory.runs.iterdir())
+
+
+def test_a_refused_input_is_recorded_without_starting_the_code(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    def refuse(index: int) -> None:
+        raise InputRefused("isolated_absorber", "It has no neighbour.")
+
+    fake.refuses = refuse
+    outcome = compute(maker, molecule("CO"))
+    assert outcome.state == "isolated_absorber"
+    assert not fake.runs
+    assert store.count(CalculationQuery(state="isolated_absorber")) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [ResourceError("The disk is full."), OSError(28, "No space left on device")]
+)
+def test_the_machines_fault_is_nobodys_result(
+    maker: SimulationMaker,
+    molecule: Molecule,
+    store: SpectraStore,
+    fake: Any,
+    in_memory: Settings,
+    fault: Exception,
+) -> None:
+    def break_down(run_dir: Path) -> None:
+        raise fault
+
+    fake.behaviour = break_down
+    with pytest.raises(ResourceError):
+        compute(maker, molecule("CO"))
+    assert store.count(CalculationQuery()) == 0
+    assert not [path for path in in_memory.runs.rglob("*") if path.is_file()]
+    fake.behaviour = lambda run_dir: None
+    assert compute(maker, molecule("CO")).completed
+
+
+def test_a_structure_that_no_code_can_use_is_refused_before_anything_is_asked(
+    maker: SimulationMaker, molecule: Molecule, fake: Any
+) -> None:
+    loaded = molecule("CO")
+    crowded = LoadedStructure(loaded.structure.copy(), loaded.source)
+    crowded.structure.append("O", [12.5, 12.5, 10.1], coords_are_cartesian=True)
+    with pytest.raises(StructureError):
+        compute(maker, crowded)
+    with pytest.raises(StructureError, match="no site 9"):
+        compute(maker, loaded, 9)
+    assert not fake.runs
+
+
+def away(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the database be away for the next `times` attempts to store."""
+    record = SpectraStore.record
+    left = iter(range(times))
+
+    def flaky(self: SpectraStore, *documents: Any) -> bool:
+        if next(left, None) is not None:
+            raise DatabaseUnavailable("No database answers.")
+        return record(self, *documents)
+
+    monkeypatch.setattr(SpectraStore, "record", flaky)
+
+
+def test_a_finished_result_waits_for_the_database(
+    maker: SimulationMaker, molecule: Molecule, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(simulation.time, "sleep", pauses.append)
+    maker.patience = 60.0
+    away(4, monkeypatch)
+    assert compute(maker, molecule("CO")).completed
+    assert pauses == [0.5, 1.0, 2.0, 4.0]
+    assert len(fake.runs) == 1
+
+
+def test_a_result_that_could_not_be_stored_is_not_computed_again(
+    maker: SimulationMaker,
+    molecule: Molecule,
+    store: SpectraStore,
+    fake: Any,
+    in_memory: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away(1, monkeypatch)
+    with pytest.raises(DatabaseUnavailable, match="waits in"):
+        compute(maker, molecule("CO"))
+    (left,) = in_memory.runs.rglob("result.json")
+    maker.project = "second"
+    outcome = compute(maker, molecule("CO"))
+    assert outcome.completed
+    assert len(fake.runs) == 1
+    assert not left.exists()
+    spectrum = store.site_spectrum(outcome.calculation_id)
+    assert spectrum is not None
+    assert sorted(spectrum.projects) == ["first", "second"]
+    assert spectrum.absorption == [1.0] * 31, "stored as it was computed"
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"calculation": null}', "another"])
+def test_a_leftover_that_is_damaged_or_of_another_calculation_is_ignored(
+    maker: SimulationMaker,
+    molecule: Molecule,
+    fake: Any,
+    in_memory: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    away(1, monkeypatch)
+    with pytest.raises(DatabaseUnavailable):
+        compute(maker, molecule("CO"))
+    (left,) = in_memory.runs.rglob("result.json")
+    if damage == "another":
+        content = json.loads(left.read_text())
+        content["calculation"]["calculation_id"] = "of another"
+        damage = json.dumps(content)
+    left.write_text(damage)
+    assert compute(maker, molecule("CO")).completed
+    assert len(fake.runs) == 2
+
+
+def test_a_disk_too_full_for_the_safety_net_does_not_lose_the_result(
+    maker: SimulationMaker, molecule: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nearedge.makers.leftover.os.fsync", full)
+    assert compute(maker, molecule("CO")).completed
+
+
+def test_somebody_who_finished_it_while_we_waited_for_the_claim_is_believed(
+    maker: SimulationMaker, molecule: Molecule, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = simulation.Claims.hold
+
+    def overtaken(self: simulation.Claims, calculation_id: str) -> Any:
+        monkeypatch.setattr(simulation.Claims, "hold", hold)
+        compute(maker, molecule("CO"))
+        return hold(self, calculation_id)
+
+    monkeypatch.setattr(simulation.Claims, "hold", overtaken)
+    assert compute(maker, molecule("CO")).completed
+    assert len(fake.runs) == 1
+
+
+def test_under_fireworks_a_memory_store_is_refused_before_the_run(
+    maker: SimulationMaker, molecule: Molecule, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As rlaunch would start it without JOBFLOW_CONFIG_FILE: jobflow's default store.
+    current = Job(print, metadata={"fw_id": 7})
+    monkeypatch.setattr(CURRENT_JOB, "job", current)
+    with pytest.raises(LaunchError, match="MemoryStore"):
+        compute(maker, molecule("CO"))
+    assert not fake.runs
+
+
+def test_the_job_survives_the_way_through_the_database(molecule: Molecule) -> None:
+    loaded = molecule("CO")
+    job = FeffMaker(edge="K", project="p").make(loaded.structure, 0, loaded.source)
+    read = MontyDecoder().process_decoded(json.loads(json.dumps(jsanitize(job.as_dict()))))
+    assert read.maker == job.maker
+    assert read.function_args[0] == loaded.structure
+    assert read.function_args[2] == loaded.source
+    assert read.output_schema is SiteOutcome
+
+
+def test_the_outcome_can_be_stored_whatever_the_code_gave() -> None:
+    outcome = SiteOutcome(
+        calculation_id="c", spectrum_id=None, absorbing_index=0, multiplicity=2, state="failed"
+    )
+    stored = jsanitize(outcome, strict=True, enum_values=True, allow_bson=True)
+    assert MontyDecoder().process_decoded(stored) == outcome
