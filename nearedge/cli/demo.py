@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,11 @@ from nearedge.cli.console import only_data_on_stdout, say, show, show_json, show
 
 if TYPE_CHECKING:
     from nearedge.cli.demo_report import Findings
-    from nearedge.cli.demo_steps import Learned
+    from nearedge.cli.demo_steps import Learned, Task
     from nearedge.cli.watching import Ended
+    from nearedge.settings import Settings
+
+_DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def demo(
@@ -26,12 +30,9 @@ def demo(
 ) -> None:
     """Compute oxides with FEFF10, learn from them, predict another, and write a report."""
     started = time.monotonic()
-    from nearedge.cli.database_state import make_ready
     from nearedge.cli.demo_report import demo_report, gather
-    from nearedge.cli.demo_steps import learn, refuse_a_busy_queue, submit, tasks
+    from nearedge.cli.demo_steps import tasks
     from nearedge.cli.files import sentences, written_whole
-    from nearedge.cli.running import work_the_queue
-    from nearedge.cli.watching import live_display
     from nearedge.plots.report import report_html
     from nearedge.settings import get_settings
     from nearedge.store.spectra_store import SpectraStore
@@ -40,48 +41,74 @@ def demo(
     target = output or settings.home / "reports" / "demo.html"
     with sentences(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    notices: list[str] = []
     with only_data_on_stdout():
         wanted = tasks()
-        _step(1, "database", make_ready(settings).detail)
-        refuse_a_busy_queue(settings)
-        report = submit(settings, wanted)
-        to_do = report.new + report.queued
-        _step(2, "spectra", f"{to_do} sites to compute with FEFF10, {report.known} known already")
-        failures = dict[str, int]()
-        worked = work_the_queue(settings, settings.workers, live_display, tell=_tell)
-        failures |= worked.failures
-        interrupted = worked.interrupted
-        learned: list[Learned] = []
-        if not interrupted:
-            _step(3, "models", "features, data set, kernel model, prediction for each absorber")
-            learned, learning = learn(
-                settings, wanted, live_display, tell=_tell, notice=notices.append
-            )
-            if learning is None:
-                say("      known already: the same spectra were learned from before")
-            else:
-                failures |= learning.failures
-                interrupted = learning.interrupted
+        done = _compute_and_learn(settings, wanted)
         findings = gather(
             SpectraStore.from_settings(settings),
             wanted,
-            learned,
-            new=worked.sites,
-            known=report.known,
+            done.learned,
+            new=done.new,
+            known=done.known,
             wall_seconds=time.monotonic() - started,
-            notices=notices,
+            notices=done.notices,
         )
         if findings.spectra:
             with written_whole(target) as draft:
                 draft.write_text(report_html(demo_report(findings)), encoding="utf-8")
-    _finish(findings, target, failures, as_json=as_json)
-    if interrupted:
+    if findings.spectra:
+        _finish(findings, target, done.failures, as_json=as_json)
+    if done.interrupted:
         say("Interrupted: `nearedge demo` goes on where it stopped.")
         raise typer.Exit(130)
-    if failures or len(learned) < len(wanted):
+    if done.failures or len(done.learned) < len(wanted):
         say("Error: not everything succeeded; `nearedge status` shows why.", style="red")
         raise typer.Exit(1)
+
+
+@dataclass
+class _Done:
+    """What the demo has done: numbers of sites, models, and what went wrong."""
+
+    new: int = 0
+    known: int = 0
+    learned: list[Learned] = field(default_factory=list)
+    failures: dict[str, int] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def _compute_and_learn(settings: Settings, wanted: list[Task]) -> _Done:
+    from nearedge.cli.database_state import make_ready
+    from nearedge.cli.demo_steps import learn, refuse_a_busy_queue, submit
+    from nearedge.cli.running import work_the_queue
+    from nearedge.cli.watching import live_display
+
+    done = _Done()
+
+    def notice(text: str) -> None:
+        done.notices.append(text)
+        say(f"      {text}", style="yellow")
+
+    _step(1, "database", make_ready(settings).detail)
+    refuse_a_busy_queue(settings)
+    report = submit(settings, wanted)
+    done.known = report.known
+    to_do = report.new + report.queued
+    _step(2, "spectra", f"{to_do} sites to compute with FEFF10, {report.known} known already")
+    worked = work_the_queue(settings, settings.workers, live_display, tell=_tell)
+    done.new, done.interrupted = worked.sites, worked.interrupted
+    done.failures |= worked.failures
+    if done.interrupted:
+        return done
+    _step(3, "models", "features, data set, kernel model, prediction for each absorber")
+    done.learned, learning = learn(settings, wanted, live_display, tell=_tell, notice=notice)
+    if learning is None:
+        say("      known already: the same spectra were learned from before")
+    else:
+        done.failures |= learning.failures
+        done.interrupted = learning.interrupted
+    return done
 
 
 def _step(number: int, what: str, detail: str) -> None:
@@ -130,7 +157,7 @@ def _finish(findings: Findings, target: Path, failures: dict[str, int], *, as_js
     show("")
     show_table(demo_report.PREDICTION_COLUMNS, predictions, numbers="Peak (eV)")
     show("")
-    if not findings.new and not failures:
+    if not findings.new and findings.known:
         show("Nothing was computed twice: every site was known.")
     show(
         f"{findings.new} sites computed, {findings.known} known, in "
