@@ -1,0 +1,147 @@
+"""A submission computes nothing twice and says how much is new, known, queued and refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.codes import get_code
+from nearedge.codes.base import CodeResult
+from nearedge.errors import CodeError
+from nearedge.makers.average import average_sites
+from nearedge.makers.documents import completed_record, failed_record
+from nearedge.schemas import StructureDoc
+from nearedge.schemas.spectrum import EnergyReference
+from nearedge.spectra.spectrum import Spectrum
+from nearedge.store.queries import SpectrumQuery
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.source import LoadedStructure, Refusal
+from nearedge.workflows.campaign import SubmissionReport, submit
+from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_sites, shares
+
+Molecule = Callable[[str], LoadedStructure]
+
+pytestmark = pytest.mark.usefixtures("pad", "store")
+
+
+def compute(store: SpectraStore, loaded: LoadedStructure, absorber: str, *, fail: int = 0) -> None:
+    """Record what running the queue would: the last `fail` sites fail by name."""
+    document = StructureDoc.from_structure(loaded.structure, loaded.source)
+    sites = plan_sites(SpectrumFlowMaker().site_maker, document, absorber, "K")
+    result = CodeResult(Spectrum([1.0, 2.0], [0.0, 1.0]), EnergyReference(kind="absolute"), [])  # type: ignore[arg-type]
+    for number, site in enumerate(sites):
+        if number >= len(sites) - fail:
+            store.record(*failed_record(site, CodeError("stage_failed", "It stopped.")))
+        else:
+            store.record(*completed_record(site, result))
+    average_sites(store, shares(sites))
+
+
+def counts(report: SubmissionReport) -> tuple[int, int, int, int]:
+    return (report.new, report.known, report.queued, len(report.refused))
+
+
+def test_what_is_new_is_added_and_the_second_time_it_is_queued(
+    pad: LaunchPad, molecule: Molecule
+) -> None:
+    loaded = [molecule("CO"), molecule("CCO")]
+    assert counts(submit(loaded, absorber="C", project="p")) == (3, 0, 0, 0)
+    assert pad.fireworks.count_documents({}) == 5
+    assert counts(submit(loaded, absorber="C", project="p")) == (0, 0, 3, 0)
+    assert pad.fireworks.count_documents({}) == 5
+
+
+def test_what_is_recorded_is_known_and_filed_under_the_project(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    compute(store, molecule("CCO"), "C")
+    assert counts(submit([molecule("CCO")], absorber="C", project="p")) == (0, 2, 0, 0)
+    assert pad.fireworks.count_documents({}) == 0
+    assert store.count(SpectrumQuery(project="p")) == 3, "two sites and the average"
+
+
+def test_only_the_missing_sites_of_a_crystal_are_added(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    compute(store, molecule("CCO"), "C", fail=1)
+    assert counts(submit([molecule("CCO")], absorber="C")) == (0, 2, 0, 0)
+    assert pad.fireworks.count_documents({}) == 0, "a failure that has a name is known, too"
+    report = submit([molecule("CCO")], absorber="C", rerun_failed=True)
+    assert counts(report) == (1, 1, 0, 0)
+    assert pad.fireworks.count_documents({}) == 2, "the failed site and the average"
+
+
+def test_a_missing_average_is_made_though_every_site_is_known(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    compute(store, molecule("CO"), "C")
+    store.database["spectra"].delete_one({"kind": "average"})
+    assert counts(submit([molecule("CO")], absorber="C")) == (0, 1, 0, 0)
+    assert [each["spec"]["nearedge"]["kind"] for each in pad.fireworks.find({})] == ["average"]
+
+
+def test_the_same_structure_given_twice_is_computed_once(
+    pad: LaunchPad, molecule: Molecule
+) -> None:
+    assert counts(submit([molecule("CO")] * 3, absorber="C")) == (1, 0, 0, 0)
+    assert pad.fireworks.count_documents({}) == 2
+
+
+def test_another_projects_queued_job_does_not_hide_ours(pad: LaunchPad, molecule: Molecule) -> None:
+    submit([molecule("CO")], absorber="C", project="theirs")
+    assert counts(submit([molecule("CO")], absorber="C", project="ours")) == (1, 0, 0, 0)
+    assert counts(submit([molecule("CO")], absorber="C", project="ours")) == (0, 0, 1, 0)
+
+
+def test_a_job_that_fizzled_is_put_back_instead_of_added_again(
+    pad: LaunchPad, molecule: Molecule
+) -> None:
+    submit([molecule("CO")], absorber="C")
+    site = {"spec.nearedge.kind": "site"}
+    pad.fireworks.update_one(site, {"$set": {"state": "FIZZLED"}})
+    assert counts(submit([molecule("CO")], absorber="C")) == (1, 0, 0, 0)
+    assert pad.fireworks.find_one(site)["state"] == "READY"
+    assert pad.fireworks.count_documents({}) == 2
+
+
+def test_of_what_is_refused_nothing_is_submitted(pad: LaunchPad, molecule: Molecule) -> None:
+    lonely = molecule("CO")
+    lonely.structure.remove_sites([1])
+    given = [Refusal("broken.cif", "It is no structure."), molecule("OCO"), lonely]
+    report = submit(given, absorber="C")
+    assert counts(report) == (1, 0, 0, 2)
+    assert report.refused[0] == given[0]
+    assert "neighbour" in report.refused[1].reason
+    report = submit([molecule("CO")], absorber="Ti")
+    assert counts(report) == (0, 0, 0, 1)
+    assert "Ti" in report.refused[0].reason
+    report = submit([molecule("CO")], absorber="C", edge="P9")
+    assert "P9" in report.refused[0].reason
+    assert pad.fireworks.count_documents({}) == 2
+
+
+def test_progress_counts_the_structures(molecule: Molecule) -> None:
+    seen: list[tuple[int, int]] = []
+    submit(
+        [molecule("CO"), molecule("CN")],
+        absorber="C",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_hundreds_of_structures_are_submitted_in_seconds(
+    pad: LaunchPad, molecule: Molecule
+) -> None:
+    loaded = []
+    for number in range(200):
+        structure = molecule("CO").structure
+        structure.translate_sites([1], [0, 0, number * 1e-4], frac_coords=False)
+        loaded.append(LoadedStructure(structure, molecule("CO").source))
+    get_code("feff").inputs(loaded[0].structure, 0, "K", "fast")  # imports, which cost once
+    started = time.process_time()
+    assert submit(loaded, absorber="C").new == 200
+    assert time.process_time() - started < 20
