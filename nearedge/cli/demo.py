@@ -122,6 +122,19 @@ def _tell(job: Ended) -> None:
         say(f"      {job.label}: {job.state}{seconds}")
 
 
+def _spectrum(
+    name: str, formula: str, edge: str, sites: str, seconds: str, state: str
+) -> dict[str, object]:
+    return {
+        "structure": name,
+        "formula": formula.translate(_DIGITS),
+        "edge": edge,
+        "sites": int(sites),
+        "cpu_seconds": float(seconds),
+        "state": state,
+    }
+
+
 def _finish(findings: Findings, target: Path, failures: dict[str, int], *, as_json: bool) -> None:
     from nearedge.cli import demo_report
 
@@ -139,9 +152,7 @@ def _finish(findings: Findings, target: Path, failures: dict[str, int], *, as_js
                 "known": findings.known,
                 "failures": failures,
                 "wall_seconds": findings.wall_seconds,
-                "spectra": [
-                    dict(zip(demo_report.SPECTRA_COLUMNS, r, strict=True)) for r in spectra
-                ],
+                "spectra": [_spectrum(*row) for row in spectra],
                 "models": [each.outcome.model_dump(mode="json") for each in findings.learned],
                 "predictions": [
                     answer.model_dump(mode="json")
