@@ -62,11 +62,10 @@ class Deck:
 
     @property
     def edge(self) -> str:
-        """The edge asked for; FEFF's default is K, and HOLE names it by number."""
-        if "EDGE" in self.cards:
-            return " ".join(self.cards["EDGE"][:1])
-        number = " ".join(self.cards.get("HOLE", ("1",))[:1])
-        return {"1": "K", "2": "L1", "3": "L2", "4": "L3"}.get(number, number)
+        """The edge asked for, by default K; the user's guide numbers the edges under HOLE."""
+        named = self.cards.get("EDGE") or self.cards.get("HOLE") or ("K",)
+        shell = named[0].upper()
+        return {"1": "K", "2": "L1", "3": "L2", "4": "L3"}.get(shell, shell)
 
     @property
     def atomic_numbers(self) -> dict[int, int]:

@@ -7,6 +7,7 @@ from pymatgen.core import Lattice, Species, Structure
 from nearedge.codes import get_code
 from nearedge.codes.feff.deck import parse_deck
 from nearedge.codes.feff.inputs import deck_parameters, protocol_of, safer_mixing
+from nearedge.codes.feff.parse import parse_xmu
 from nearedge.codes.protocols import protocol_names
 from nearedge.errors import InputRefused
 
@@ -120,3 +121,15 @@ def test_safer_mixing_is_slower_and_changes_nothing_else(recorded) -> None:
     changed = [(a, b) for a, b in zip(deck.splitlines(), safer.splitlines(), strict=True) if a != b]
     assert len(changed) == 1
     assert deck_parameters(before, None) == deck_parameters(after, None)
+
+
+@pytest.mark.parametrize(
+    ("card", "edge"), [("EDGE l3", "L3"), ("HOLE 4 1.0", "L3"), ("EDGE 1", "K"), ("", "K")]
+)
+def test_the_edge_of_a_deck_is_read_as_feff_reads_it(recorded, card: str, edge: str) -> None:
+    assert parse_deck(recorded("octahedron").deck.replace("EDGE K", card)).edge == edge
+
+
+def test_the_stated_version_is_what_feff_writes(recorded) -> None:
+    written = parse_xmu(recorded("octahedron").text("xmu.dat")).header.version
+    assert FEFF.version().startswith(f"{written} (feff10-rs ")
