@@ -187,6 +187,8 @@ def _summary(workers: list[_Running], *, interrupted: bool) -> PoolSummary:
             completed += counts["completed"]
             failed += counts["failed"]
             put_back += counts["put_back"]
+            worker.output.unlink()
+            worker.errors.unlink()
             continue
         if worker.process.returncode == 1:
             messages.append(_last_line(worker.errors) or f"See {worker.errors}.")

@@ -9,11 +9,13 @@ calculation, whose heartbeat survives outages.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
@@ -28,6 +30,9 @@ RESERVATION_SECONDS = 60.0
 
 FOREIGN_GRACE = timedelta(hours=1)
 """Age at which a job of another machine that nobody holds a claim for is given up."""
+
+FIREWORKS_FILE = "FW.json"
+"""What FireWorks writes into the folder of a launch."""
 
 LOCK_SECONDS = 5.0
 """A workflow's lock is held for milliseconds; one held this long belongs to a killed worker."""
@@ -94,16 +99,31 @@ def recover(pad: LaunchPad, database: MongoDatabase) -> Recovery:
     stopped or the database was away. Safe to call while workers run, and more than once.
     """
     release_stale_locks(pad, LOCK_SECONDS)
+    Claims(database).remove_dead()
     ended, lost = _running(pad, database)
     for fw_id in ended:
         pad._refresh_wf(fw_id)
     abandoned, faulted = list(_abandoned(pad)), list(_faulted(pad))
     for fw_id in (*lost, *abandoned, *faulted):
+        _remove_launch_folders(pad, fw_id)
         pad.rerun_fw(fw_id)
     stuck = list(_stuck(pad))
     for fw_id in stuck:
         _refresh_with_parents(pad, fw_id)
     return Recovery(tuple(lost), tuple(abandoned), tuple(faulted), (*ended, *stuck))
+
+
+def _remove_launch_folders(pad: LaunchPad, fw_id: int) -> None:
+    """Remove the folders of a Firework's launches here, if only FireWorks' own file is in them."""
+    for launch in pad.launches.find({"fw_id": fw_id}, {"launch_dir": 1, "fworker.name": 1}):
+        worker = WorkerIdentity.parse(launch.get("fworker", {}).get("name", ""))
+        if worker is None or not worker.here:
+            continue
+        folder = Path(launch["launch_dir"])
+        with contextlib.suppress(OSError):  # gone already, or it holds more
+            if {path.name for path in folder.iterdir()} == {FIREWORKS_FILE}:
+                (folder / FIREWORKS_FILE).unlink()
+            folder.rmdir()
 
 
 def release_stale_locks(pad: LaunchPad, patience: float = LOCK_SECONDS) -> int:

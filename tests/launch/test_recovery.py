@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fireworks import Firework, FWAction, Workflow
@@ -36,7 +36,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def running(pad: LaunchPad, idle: Callable[..., Firework]) -> Running:
+def running(pad: LaunchPad, idle: Callable[..., Firework], tmp_path: Path) -> Running:
     """Return a function that adds a site and its average, and lets a worker take the site."""
 
     def start(worker: WorkerIdentity) -> int:
@@ -44,7 +44,7 @@ def running(pad: LaunchPad, idle: Callable[..., Firework]) -> Running:
         site = idle(**spec)
         average = idle(parents=[site], _allow_fizzled_parents=True)
         pad.add_wf(Workflow([site, average]))
-        firework, _ = pad.checkout_fw(FWorker(name=worker.name), os.getcwd())
+        firework, _ = pad.checkout_fw(FWorker(name=worker.name), str(tmp_path / "launch"))
         return int(firework.fw_id)
 
     return start
@@ -146,8 +146,10 @@ def test_a_job_that_fizzled_by_the_machines_fault_runs_again(
 ) -> None:
     fw_id = running(GONE)
     fizzle(pad, fw_id, error)
+    assert state(pad, average_of(fw_id)) == "READY", "the average could go on without it"
     assert recover(pad, memory_database).faulted == (fw_id,)
     assert state(pad, fw_id) == "READY"
+    assert state(pad, average_of(fw_id)) == "WAITING", "and is made again after it"
 
 
 @pytest.mark.parametrize(
@@ -197,3 +199,20 @@ def test_a_lock_that_a_killed_worker_left_is_released(
     assert recover(pad, memory_database).lost == (fw_id,)
     assert state(pad, fw_id) == "READY"
     assert "locked" not in pad.workflows.find_one({"nodes": fw_id})
+
+
+@pytest.mark.parametrize(("more", "kept"), [((), False), (("result.dat",), True)])
+def test_the_folder_of_a_lost_launch_goes_unless_it_holds_more(
+    pad: LaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    tmp_path: Path,
+    more: tuple[str, ...],
+    kept: bool,
+) -> None:
+    (tmp_path / "launch").mkdir()
+    for name in ("FW.json", *more):
+        (tmp_path / "launch" / name).write_text("{}")
+    running(GONE)
+    recover(pad, memory_database)
+    assert (tmp_path / "launch").exists() is kept

@@ -1,0 +1,157 @@
+"""A database that may be killed, workers that may be killed, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.cli.database_state import Overview, overview
+from nearedge.launch.fireworks import launchpad
+from nearedge.launch.pool import PoolSummary, run_workers, worker_environment
+from nearedge.launch.recovery import Recovery, recover
+from nearedge.settings import Settings
+from nearedge.store.connection import client, connect, initialize
+from nearedge.store.queries import CalculationQuery, SpectrumQuery
+from nearedge.store.service import EmbeddedServer
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.source import LoadedStructure
+from nearedge.workflows.campaign import SubmissionReport, submit
+
+Molecule = Callable[[str], LoadedStructure]
+
+
+@dataclass
+class Site:
+    """An installation whose server and workers a test may break."""
+
+    settings: Settings
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def server(self) -> EmbeddedServer:
+        return EmbeddedServer(self.settings)
+
+    @property
+    def pad(self) -> LaunchPad:
+        return launchpad(self.settings)
+
+    @property
+    def store(self) -> SpectraStore:
+        return SpectraStore(connect(self.settings))
+
+    def kill_server(self) -> None:
+        """End the database as a power cut would."""
+        pid = self.server.status().pid
+        assert pid is not None
+        process = psutil.Process(pid)
+        process.kill()
+        self.until(lambda: not psutil.pid_exists(pid) or process.status() == psutil.STATUS_ZOMBIE)
+
+    def submit(
+        self, loaded: LoadedStructure, absorber: str, project: str = "p"
+    ) -> SubmissionReport:
+        return submit([loaded], absorber=absorber, project=project, settings=self.settings)
+
+    def start_worker(self, bootstrap: str = "") -> subprocess.Popen[bytes]:
+        """Start a worker that runs `bootstrap` first."""
+        start = "from nearedge.launch.worker import main\nraise SystemExit(main([]))"
+        return self.start(f"{bootstrap}\n{start}")
+
+    def start(self, program: str) -> subprocess.Popen[bytes]:
+        """Start a Python program with these settings."""
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", program],
+            env=worker_environment(self.settings),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.workers.append(process)
+        return process
+
+    def run(self, workers: int = 1, watch: Callable[[], None] | None = None) -> PoolSummary:
+        """Do what `nearedge run` does."""
+        self.recover()
+        return run_workers(workers, self.settings, watch=watch, watch_seconds=0.1)
+
+    def recover(self) -> Recovery:
+        return recover(self.pad, connect(self.settings))
+
+    def status(self) -> Overview:
+        return overview(self.settings)
+
+    def children(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """Return all that a process has started."""
+        return psutil.Process(process.pid).children(recursive=True)
+
+    def feff(self) -> list[int]:
+        """Return the processes of FEFF that run for this installation, wherever they hang."""
+        found = []
+        for process in psutil.process_iter(["pid", "cmdline"]):
+            if any(str(self.settings.runs) in word for word in process.info["cmdline"] or []):
+                found.append(process.info["pid"])
+        return found
+
+    @staticmethod
+    def until(true: Callable[[], object], seconds: float = 30.0) -> None:
+        """Wait until `true()`; fail after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, "it did not come true in time"
+            time.sleep(0.05)
+
+    def check_complete(self, calculations: int = 1, crystals: int = 1) -> None:
+        """Assert that everything is there once, and nothing else is left."""
+        assert self.store.count(CalculationQuery(state="completed")) == calculations
+        assert self.store.count(CalculationQuery()) == calculations
+        assert self.store.count(SpectrumQuery(kind="site")) == calculations
+        assert self.store.count(SpectrumQuery(kind="average", state="completed")) == crystals
+        found = self.status()
+        assert set(found.queue) == {"COMPLETED"}
+        assert found.running == []
+        assert found.hints == []
+        assert self.feff() == []
+        assert [path for path in self.settings.runs.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture(scope="session")
+def fragile_server(
+    tmp_path_factory: pytest.TempPathFactory, need: Callable[[object, str], None]
+) -> Iterator[Settings]:
+    """A server apart from the other tests', because it is killed again and again."""
+    need(importlib.util.find_spec("secantus"), "the embedded server is not installed")
+    settings = Settings(
+        home=tmp_path_factory.mktemp("fragile"),
+        mongo_uri=None,
+        embedded_cache="128M",
+        database_timeout=2.0,
+    )
+    yield settings
+    EmbeddedServer(settings).down()
+
+
+@pytest.fixture
+def site(fragile_server: Settings, tmp_path: Path) -> Iterator[Site]:
+    """Return an installation with an empty database, up and running."""
+    settings = fragile_server.model_copy(
+        update={"database": f"t_{uuid.uuid4().hex[:10]}", "run_dir": tmp_path / "runs"}
+    )
+    site = Site(settings)
+    site.server.up()
+    initialize(settings)
+    yield site
+    for worker in site.workers:
+        worker.kill()
+        worker.wait()
+    site.server.up()
+    client(settings).drop_database(settings.database)
+    client(settings).drop_database(settings.launchpad_database)

@@ -1,0 +1,68 @@
+"""Bad luck: the database is down at submit, at run, and when a result is to be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nearedge.errors import DatabaseUnavailable
+from nearedge.structures.source import LoadedStructure
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Site
+
+Molecule = Callable[[str], LoadedStructure]
+
+pytestmark = pytest.mark.integration
+
+
+def test_down_at_submit_nothing_is_queued_and_a_second_submission_queues_it_once(
+    site: Site, molecule: Molecule
+) -> None:
+    site.kill_server()
+    with pytest.raises(DatabaseUnavailable, match="nearedge up"):
+        site.submit(molecule("CO"), "C")
+    assert site.status().state == "down"
+    site.server.up()
+    assert site.status().queue == {}
+    assert site.submit(molecule("CO"), "C").new == 1
+    assert site.submit(molecule("CO"), "C").queued == 1
+
+
+def test_down_at_run_no_worker_starts_and_what_was_submitted_is_still_there(
+    site: Site, molecule: Molecule
+) -> None:
+    site.submit(molecule("CO"), "C")
+    site.kill_server()
+    with pytest.raises(DatabaseUnavailable):
+        site.run()
+    site.server.up()
+    assert site.status().queue == {"READY": 1, "WAITING": 1}
+    assert site.status().hints == ["1 jobs wait for a worker: `nearedge run`."]
+
+
+def test_away_when_a_result_is_to_be_stored_it_waits_and_is_stored_once(
+    site: Site, molecule: Molecule
+) -> None:
+    """Killed during FEFF, back after FEFF: the worker's claim, ping and store all miss it."""
+    site.submit(molecule("CO"), "C")
+    seen: set[int] = set()
+    down = False
+
+    def look() -> None:
+        nonlocal down
+        running = site.feff()
+        seen.update(running[:1] if not seen else ())
+        if running and not down:
+            site.kill_server()
+            down = True
+        elif down and not running and site.server.status().status == "dead":
+            assert list(site.settings.runs.rglob("result.json")), "the result is on disk meanwhile"
+            site.server.up()
+
+    summary = site.run(watch=look)
+    assert down
+    assert (summary.completed, summary.failed, summary.killed) == (2, 0, 0), summary.messages
+    site.check_complete()
