@@ -163,7 +163,6 @@ def average_document(
     weights = [site.multiplicity / absorbers for site in present]
     covered = absorbers / sum(site.multiplicity for site in sites)
     averaged = weighted_average([document.to_spectrum() for document in documents], weights)
-    weight_of = {site.calculation_id: weight for site, weight in zip(present, weights, strict=True)}
     first = documents[0]
     return SpectrumDoc(
         spectrum_id=average_id(sites, first.structure_key, first.absorber, first.edge),
@@ -178,18 +177,7 @@ def average_document(
         code_version=first.code_version,
         protocol=first.protocol,
         parameters_id=common_parameters(sites),
-        contributions=[
-            Contribution(
-                calculation_id=site.calculation_id,
-                absorbing_index=site.absorbing_index,
-                multiplicity=site.multiplicity,
-                weight=weight_of.get(site.calculation_id, 0.0),
-                state=COMPLETED
-                if site.calculation_id in spectra
-                else states.get(site.calculation_id, MISSING),
-            )
-            for site in sites
-        ],
+        contributions=_contributions(sites, spectra, states),
         covered=covered,
         state="completed" if len(present) == len(sites) else "incomplete",
         calculation_ids=[site.calculation_id for site in present],
@@ -202,6 +190,24 @@ def average_document(
         warnings=list(dict.fromkeys(warning for each in documents for warning in each.warnings)),
         projects=[] if project is None else [project],
     )
+
+
+def _contributions(
+    sites: Sequence[SiteShare], spectra: Mapping[str, SpectrumDoc], states: Mapping[str, str]
+) -> list[Contribution]:
+    absorbers = sum(site.multiplicity for site in sites if site.calculation_id in spectra)
+    return [
+        Contribution(
+            calculation_id=site.calculation_id,
+            absorbing_index=site.absorbing_index,
+            multiplicity=site.multiplicity,
+            weight=site.multiplicity / absorbers if site.calculation_id in spectra else 0.0,
+            state=COMPLETED
+            if site.calculation_id in spectra
+            else states.get(site.calculation_id, MISSING),
+        )
+        for site in sites
+    ]
 
 
 def average_id(sites: Sequence[SiteShare], structure_key: str, absorber: str, edge: str) -> str:
