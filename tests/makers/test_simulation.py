@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobflow
 import pytest
-from jobflow import CURRENT_JOB, Job
+from jobflow import CURRENT_JOB, Job, JobStore
+from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, jsanitize
 
 from nearedge.errors import (
@@ -267,6 +269,7 @@ def test_under_fireworks_a_memory_store_is_refused_before_the_run(
     # As rlaunch would start it without JOBFLOW_CONFIG_FILE: jobflow's default store.
     current = Job(print, metadata={"fw_id": 7})
     monkeypatch.setattr(CURRENT_JOB, "job", current)
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", JobStore(MemoryStore()))
     with pytest.raises(LaunchError, match="MemoryStore"):
         compute(maker, molecule("CO"))
     assert not fake.runs

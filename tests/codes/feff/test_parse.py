@@ -107,9 +107,3 @@ def test_an_unconverged_field_is_told_by_log_and_by_table(recorded) -> None:
     assert not scf_converged("", bad.text("convergence.scf"))
     assert not scf_converged(bad.text("log1.dat"), good.text("convergence.scf"))
     assert not scf_converged("", "")
-
-
-def test_an_output_is_read_in_a_millisecond(recorded, benchmark) -> None:
-    text = recorded("anatase").text("xmu.dat")
-    benchmark.pedantic(parse_xmu, args=(text,), rounds=30, iterations=3)
-    assert benchmark.stats.stats.median < 2e-3

@@ -66,7 +66,7 @@ def test_a_run_gives_the_recorded_spectrum(recorded, tmp_path) -> None:
     # The stages' time counts, not only the worker's own.
     assert result.cpu_seconds is not None
     assert result.cpu_seconds > 1
-    assert gone(tmp_path / "run", 0)
+    assert gone(tmp_path / "run")
     assert set(os.listdir()) == before
 
 
@@ -179,7 +179,7 @@ def test_feff_itself_fails_as_recorded(recorded, tmp_path, monkeypatch, case, na
             stage_timeout=1.0 if case == "timeout" else 600,
         )
     assert caught.value.name == name
-    assert gone(tmp_path / "run", 0)
+    assert gone(tmp_path / "run")
 
 
 @pytest.mark.integration
@@ -229,7 +229,7 @@ def test_a_killed_process_is_a_resource_error(recorded, tmp_path, victim: str) -
 
     with pytest.raises(ResourceError, match="killed"):
         run_feff(recording.inputs(), tmp_path / "run", stage_timeout=600, progress=kill)
-    assert gone(tmp_path / "run", 0)
+    assert gone(tmp_path / "run")
 
 
 @pytest.mark.integration
@@ -240,7 +240,7 @@ def test_an_error_in_the_progress_callback_ends_feff(recorded, tmp_path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         run_feff(recorded("octahedron").inputs(), tmp_path / "run", stage_timeout=60, progress=stop)
-    assert gone(tmp_path / "run", 0)
+    assert gone(tmp_path / "run")
 
 
 @pytest.mark.integration
