@@ -1,7 +1,7 @@
 """What features, training and prediction cost, in CPU seconds on one thread.
 
-Run with ``python benchmarks/features.py MODELS ARCHIVE``: the folder with M3GNet's weights, and the
-archive of published Cu calculations, of which the first structures are taken.
+Run with ``python benchmarks/features.py [MODELS ARCHIVE]``: the folder with M3GNet's weights, and
+the archive of published Cu calculations, of which the first structures are taken.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nearedge.models.featurizers import load_featurizer
 from nearedge.models.heads import KernelHead
 
 STRUCTURES = 150
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def first_structures(archive: Path, count: int) -> list[Structure]:
@@ -64,4 +65,5 @@ def main(models: Path, archive: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    named = [Path(argument) for argument in sys.argv[1:3]]
+    main(*(named or (SHARED / "models", SHARED / "data/omnixas/cu_feff_calculations.tar.xz")))
