@@ -59,7 +59,8 @@ def test_away_when_a_result_is_to_be_stored_it_waits_and_is_stored_once(
             site.kill_server()
             down = True
         elif down and not running and site.server.status().status == "dead":
-            assert list(site.settings.runs.rglob("result.json")), "the result is on disk meanwhile"
+            # The result is on disk meanwhile, as soon as the worker has read FEFF's output.
+            site.until(lambda: list(site.settings.runs.rglob("result.json")))
             site.server.up()
 
     summary = site.run(watch=look)
