@@ -1,8 +1,10 @@
 """The speed-up of the four allocator variables: our wrapper against a plain ``feff10.run``.
 
-Run with ``python benchmarks/feff_allocator.py``: anatase, SCF 4 Å and FMS 5 Å, about a minute and a
-half in all. The two are run in turns on the same machine, and CPU seconds are compared, which other
-work disturbs least. The goal is 1.8 (1.0 would be no gain).
+Run with ``python benchmarks/feff_allocator.py``: CuI, SCF 3.2 Å and FMS 8 Å (87 atoms), about three
+CPU minutes in all. The two are run in turns on the same machine, and CPU seconds are compared,
+which other work disturbs least. The goal is 1.8 (1.0 would be no gain). The gain depends on the
+size of the matrices: at the radii of `fast` there is next to none, from some 75 atoms on it is 1.5
+to 2.
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ from nearedge.codes import get_code
 from nearedge.codes.feff.inputs import deck_text
 from nearedge.codes.feff.parse import parse_xmu
 from nearedge.codes.feff.run import ALLOCATOR, execute
-from nearedge.codes.protocols import load_protocol
+from nearedge.codes.protocols import Setting, load_protocol
 
 GOAL = 1.8
 PLAIN = "import feff10, sys; feff10.run(sys.argv[1], sys.argv[2])"
 
 
-def anatase_deck(scf: float, fms: float) -> str:
-    # Horn, Schwerdtfeger, Meagher, Z. Kristallogr. 136 (1972) 273
+def iodide_deck(scf: float, fms: float) -> str:
+    # gamma-CuI, zinc blende: Keen, Hull, J. Phys. Condens. Matter 7 (1995) 5793
     crystal = Structure.from_spacegroup(
-        "I4_1/amd", Lattice.tetragonal(3.7842, 9.5146), ["Ti", "O"], [[0, 0, 0], [0, 0, 0.2081]]
+        "F-43m", Lattice.cubic(6.058), ["Cu", "I"], [[0, 0, 0], [0.25, 0.25, 0.25]]
     )
     fast = load_protocol("feff", "fast")
-    protocol = replace(fast, settings={**fast.settings, "scf_radius": scf, "fms_radius": fms})
-    return deck_text(crystal, 0, "K", protocol)
+    changed: dict[str, Setting] = {"scf_radius": scf, "fms_radius": fms}
+    return deck_text(crystal, 0, "K", replace(fast, settings={**fast.settings, **changed}))
 
 
 def with_wrapper(deck: str, folder: Path) -> float:
@@ -64,7 +66,7 @@ def plain(deck: str, folder: Path) -> float:
 
 
 def compare(scf: float, fms: float, rounds: int) -> dict[str, float]:
-    deck = anatase_deck(scf, fms)
+    deck = iodide_deck(scf, fms)
     seconds: dict[str, list[float]] = {"plain": [], "wrapper": []}
     spectra = {}
     for _ in range(rounds):
@@ -87,8 +89,8 @@ def compare(scf: float, fms: float, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--scf", type=float, default=4.0, help="SCF radius in Å")
-    parser.add_argument("--fms", type=float, default=5.0, help="FMS radius in Å")
+    parser.add_argument("--scf", type=float, default=3.2, help="SCF radius in Å")
+    parser.add_argument("--fms", type=float, default=8.0, help="FMS radius in Å")
     parser.add_argument("--rounds", type=int, default=1, help="the fastest of so many counts")
     options = parser.parse_args()
     print(get_code("feff").version(), file=sys.stderr)
