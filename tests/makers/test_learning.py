@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from jobflow import JobStore, run_locally
+from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
+from nearedge.launch.fireworks import add_workflows, ensure_launchpad_indexes, launchpad
+from nearedge.launch.pool import run_workers
 from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
 from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
 from nearedge.makers.freeze import FreezeMaker, choose_grid, freeze_dataset, targets_of
@@ -35,8 +38,10 @@ from nearedge.schemas import (
 from nearedge.schemas.calculation import calculation_id, parameters_id
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.schemas.spectrum import EnergyReference, site_spectrum_id
+from nearedge.settings import Settings
 from nearedge.spectra.grid import omnixas_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+from nearedge.store.connection import initialize
 from nearedge.store.features import FeatureStore
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.queries import SpectrumQuery
@@ -430,3 +435,28 @@ def test_without_held_out_rows_evaluation_reports_materials_left_out(database: A
     assert last.part == "cv"
     assert last.metrics["spectra"].value == MATERIALS
     assert EvaluateMaker().part is None
+
+
+@pytest.mark.integration
+def test_the_flow_survives_fireworks_and_its_database(
+    live_settings: Settings, shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FireWorks stores makers its own way: options that are documents must come back as such."""
+    monkeypatch.setenv("NEAREDGE_MODEL_PATH", str(shared("models")))
+    settings = live_settings.model_copy(update={"model_path": shared("models")})
+    initialize(settings)
+    store = SpectraStore.from_settings(settings)
+    store.record_many(record(f"mp-{i}", round(4.1 + 0.05 * i, 3)) for i in range(6))
+    grid = GridDoc(start=8985.0, step=0.5, points=60)
+    flow = LearnFlowMaker(
+        freeze_maker=FreezeMaker(dataset="cu", grid=grid, split=Split(kind="random", seed=1)),
+        train_maker=TrainMaker(model="cu-kernel"),
+    ).make(QUERY)
+    pad = launchpad(settings)
+    ensure_launchpad_indexes(pad)
+    add_workflows(pad, [flow_to_workflow(flow)])
+    summary = run_workers(1, settings)
+    assert (summary.completed, summary.failed) == (4, 0), summary.messages
+    card = ModelStore(store.database).card("cu-kernel")
+    assert (card.grid, card.featurizer.name) == (grid, "m3gnet")
+    assert card.metrics["cv_spectra"].value > 1
