@@ -103,6 +103,11 @@ def plot(
     suffix = output.suffix.lower()
     if suffix not in (".html", ".png"):
         raise typer.BadParameter(f"{output} must end in .html or .png.", param_hint="--output")
+    if relative and (align or residuals):
+        raise typer.BadParameter(
+            "energies counted from each edge are neither shifted nor subtracted; choose one.",
+            param_hint="--relative with --align or --residuals",
+        )
     from nearedge.cli.drawing import write_figures
     from nearedge.cli.selection import Filters, structure_names
     from nearedge.errors import SpectrumError

@@ -256,8 +256,9 @@ def _prediction_blocks(findings: Findings, unit: str) -> list[Text | Table | Fig
     caption = f"At each predicted spectrum's highest point; absorption in {unit}."
     blocks: list[Text | Table | Figure] = [
         Text(
-            "This structure was kept away from FEFF and from training. The band holds 95 % of "
-            "spectra of materials that the model has not seen."
+            "This structure was kept away from FEFF and from training. The band is meant to hold "
+            "95 % of the spectra of materials that the model has not seen; learned from so few, it "
+            "holds a little fewer (of published Cu spectra 92 % from five sites, 87 % from three)."
         )
     ]
     for learned in findings.learned:

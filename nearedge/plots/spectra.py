@@ -46,7 +46,7 @@ def figures(
     names
         What people call a structure, by `structure_key`; the formula where it has none.
     relative
-        Count energies from each spectrum's own edge.
+        Count energies from each spectrum's own edge; not together with the next two.
     aligned
         Shift every spectrum of an overlay onto its first one and print the shift.
     residuals
@@ -62,11 +62,8 @@ def figures(
             figure = sites_figure(members, names=names)
         else:
             averages = [doc for doc in members if doc.kind is SpectrumKind.AVERAGE]
-            # Energies counted from each one's edge are aligned already.
-            figure = overlay_figure(
-                averages or members, names=names, aligned=aligned and not relative
-            )
-            if residuals and not relative:
+            figure = overlay_figure(averages or members, names=names, aligned=aligned)
+            if residuals:
                 figure = figure.with_residuals(figure.curves[0].label)
         drawn.append(figure.counted_from_edge() if relative else figure)
     return drawn

@@ -183,3 +183,14 @@ def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(
         assert said.err.startswith("Error: ")
     assert (tmp_path / "file").read_text() == "kept"
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "home") == ["file"]
+
+
+@pytest.mark.parametrize("option", ["--align", "--residuals"])
+def test_an_option_that_would_have_no_effect_is_refused(
+    nearedge: Command, tmp_path: Path, option: str
+) -> None:
+    target = tmp_path / "x.html"
+    said = nearedge("plot", "--relative", option, "--output", target)
+    assert said.code == 2
+    assert "choose one" in said.err
+    assert not target.exists()
