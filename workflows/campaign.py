@@ -10,8 +10,9 @@ from jobflow.core.flow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.errors import StructureError
-from nearedge.launch.fireworks import add_workflows, ensure_launchpad_indexes, launchpad
+from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.queue_state import QueuedJob, queued
+from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.average import average_id
 from nearedge.makers.documents import Site
 from nearedge.schemas import SpectrumKind, StructureDoc
@@ -194,6 +195,7 @@ def _enqueue(
     pad: LaunchPad, plan: Sequence[_Crystal], known: _Known, project: str | None
 ) -> SubmissionReport:
     """Add flows for what is neither known nor queued, and put back what has fizzled."""
+    withdraw_torn(pad)  # or what no worker can finish would count as queued
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     unknown = [each for each in ids if each not in known.calculations]
     waiting, fizzled = queued(pad, unknown), queued(pad, unknown, states=["FIZZLED"])

@@ -14,8 +14,9 @@ from nearedge.cli.running import Display, Worked, work_the_queue
 from nearedge.cli.watching import Ended
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import LaunchError, WeightsError
-from nearedge.launch.fireworks import SPEC_KEY, add_workflows, job_store, launchpad
+from nearedge.launch.fireworks import SPEC_KEY, job_store, launchpad
 from nearedge.launch.queue_state import PENDING
+from nearedge.launch.submission import add_workflows
 from nearedge.makers.featurize import FeaturizeMaker, featurizer_of
 from nearedge.makers.freeze import FreezeMaker
 from nearedge.makers.predict import PredictMaker

@@ -6,11 +6,6 @@ workflow, so what the database holds of a job names no host and no secret.
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import jobflow
 from fireworks.core.launchpad import LaunchPad
 from jobflow.core.store import JobStore
@@ -21,9 +16,6 @@ from nearedge.settings import Settings
 from nearedge.store.connection import mongo_uri
 from nearedge.store.operations import operation
 
-if TYPE_CHECKING:
-    from fireworks import Workflow
-
 JOB_OUTPUTS = "job_outputs"
 """Collection of jobflow's outputs, in the launchpad's database."""
 
@@ -33,9 +25,6 @@ change scheduling."""
 
 SOCKET_MILLISECONDS = 120_000
 """Longest wait for one answer."""
-
-BULK = 100
-"""Workflows per insertion, so that one never exceeds a message of the wire protocol."""
 
 
 def _client_options(settings: Settings) -> dict[str, object]:
@@ -130,11 +119,3 @@ def refuse_memory_store(store: JobStore) -> None:
             "This worker's job store is a MemoryStore, so results would be lost when it ends: "
             "start it with `nearedge run`, which takes the job store from NearEdge's settings."
         )
-
-
-@operation
-def add_workflows(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
-    """Add workflows in bulk, without FireWorks' progress bar."""
-    for start in range(0, len(workflows), BULK):
-        with contextlib.redirect_stderr(io.StringIO()):
-            pad.bulk_add_wfs(list(workflows[start : start + BULK]))

@@ -21,15 +21,13 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.identity import FOREIGN_GRACE, WorkerIdentity
+from nearedge.launch.submission import withdraw_torn
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase, operation
 
 RESERVATION_SECONDS = 60.0
 """A checkout takes milliseconds; a Firework reserved for longer without a launch was abandoned."""
-
-FOREIGN_GRACE = timedelta(hours=1)
-"""Age at which a job of another machine that nobody holds a claim for is given up."""
 
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
@@ -96,9 +94,11 @@ def recover(pad: LaunchPad, database: MongoDatabase) -> Recovery:
     """Put back every Firework whose worker is gone, never one whose worker is alive.
 
     Also puts back those that fizzled because the disk was full, memory ran out, the worker was
-    stopped or the database was away. Safe to call while workers run, and more than once.
+    stopped or the database was away, and takes out what a submitter left torn. Safe to call while
+    workers run, and more than once.
     """
     release_stale_locks(pad, LOCK_SECONDS)
+    withdraw_torn(pad)
     Claims(database).remove_dead()
     ended, lost = _running(pad, database)
     for fw_id in ended:

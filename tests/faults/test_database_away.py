@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,4 +68,39 @@ def test_away_when_a_result_is_to_be_stored_it_waits_and_is_stored_once(
     summary = site.run(watch=look)
     assert down
     assert (summary.completed, summary.failed, summary.killed) == (2, 0, 0), summary.messages
+    site.check_complete()
+
+
+KILLED_ON_THE_WAY = """
+import os, signal, sys
+from pymongo.collection import Collection
+
+insert_many = Collection.insert_many
+
+def cut_short(self, documents, *arguments, **options):
+    documents = list(documents)
+    if self.name != "fireworks":
+        return insert_many(self, documents, *arguments, **options)
+    insert_many(self, documents[:1], *arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Collection.insert_many = cut_short
+from nearedge.structures.sources import load_structures
+from nearedge.workflows.campaign import submit
+submit(load_structures([{path!r}]), absorber="C", project="p")
+"""
+
+
+def test_a_submitter_killed_half_way_leaves_nothing_that_cannot_end(
+    site: Site, molecule: Molecule, tmp_path: Path
+) -> None:
+    loaded = molecule("CO")
+    path = tmp_path / "CO.json"
+    loaded.structure.to_file(str(path))
+    submitter = site.start(KILLED_ON_THE_WAY.format(path=str(path)))
+    assert submitter.wait(60) == -signal.SIGKILL
+    assert site.pad.fireworks.count_documents({}) == 1, "torn, as FireWorks leaves it"
+    assert site.submit(loaded, "C").new == 1
+    assert site.status().queue == {"READY": 1, "WAITING": 1}
+    assert site.run().completed == 2
     site.check_complete()

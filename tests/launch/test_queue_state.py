@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from fireworks import Firework
+from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
-from nearedge.launch.fireworks import SPEC_KEY, add_workflows
+from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.queue_state import queued, state_counts
+from nearedge.launch.submission import add_workflows
 
-About = Callable[..., Firework]
+About = Callable[..., Workflow]
 
 
 @pytest.fixture
 def about(idle: Callable[..., Firework]) -> About:
-    """Return a maker of Fireworks about a calculation."""
+    """Return a maker of workflows of one Firework about a calculation."""
 
-    def make(calculation_id: str, project: str | None = None) -> Firework:
+    def make(calculation_id: str, project: str | None = None) -> Workflow:
         fields = {"calculation_id": calculation_id, "project": project, "label": calculation_id}
-        return idle(**{SPEC_KEY: fields})
+        return Workflow([idle(**{SPEC_KEY: fields})])
 
     return make
 
@@ -48,10 +49,3 @@ def test_states_are_counted_for_all_or_for_a_project(pad: LaunchPad, about: Abou
     add_workflows(pad, [about("a", "p"), about("b", "q")])
     assert state_counts(pad) == {"READY": 2}
     assert state_counts(pad, "p") == {"READY": 1}
-
-
-def test_adding_many_workflows_draws_no_bar(
-    pad: LaunchPad, about: About, capfd: pytest.CaptureFixture[str]
-) -> None:
-    add_workflows(pad, [about(str(number)) for number in range(5)])
-    assert capfd.readouterr() == ("", "")

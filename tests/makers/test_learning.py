@@ -15,8 +15,9 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
-from nearedge.launch.fireworks import add_workflows, ensure_launchpad_indexes, launchpad
+from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.pool import run_workers
+from nearedge.launch.submission import add_workflows
 from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
 from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
 from nearedge.makers.freeze import FreezeMaker, choose_grid, freeze_dataset, targets_of
