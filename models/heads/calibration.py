@@ -62,29 +62,36 @@ class Residuals:
         return float(self.row_weights @ np.mean(self.errors**2, axis=1))
 
 
-def leave_group_out(inverse: FloatArray, solution: FloatArray, groups: list[IntArray]) -> Residuals:
-    """Predict every group from all others in closed form.
+def leave_group_out(inverse: FloatArray, targets: FloatArray, groups: list[IntArray]) -> Residuals:
+    """Predict every group from all others in closed form, their mean spectrum included.
 
     Parameters
     ----------
     inverse
         Inverse of the kernel matrix with its ridge, shape ``(n, n)``.
-    solution
-        `inverse` times the centred targets, shape ``(n, points)``.
+    targets
+        Shape ``(n, points)``.
     groups
-        Row numbers of each group.
+        Row numbers of each group; at least two groups.
 
     Notes
     -----
-    With ``C = inverse[G, G]`` the residuals of group G are ``C^-1 solution[G]`` and their
-    covariance is ``C^-1``: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
-    section 5.4.2, for blocks instead of single rows.
+    With ``C = inverse[G, G]`` and targets counted from any spectrum m, the residuals of group G are
+    ``C^-1 (inverse (targets - m))[G]`` and their covariance is ``C^-1``: Rasmussen and Williams,
+    Gaussian Processes for Machine Learning (2006), section 5.4.2, for blocks instead of single
+    rows. A model trained without G takes for m the mean of the other rows; with the mean of all,
+    G would help to predict itself, by half of the error where there are two rows.
     """
-    errors = np.empty_like(solution)
-    variance = np.empty(len(solution))
+    mean = targets.mean(axis=0)
+    solution = inverse @ (targets - mean)
+    of_constant = inverse.sum(axis=1)
+    errors = np.empty_like(targets)
+    variance = np.empty(len(targets))
     for rows in groups:
         covariance = np.linalg.inv(inverse[np.ix_(rows, rows)])
-        errors[rows] = covariance @ solution[rows]
+        share = len(rows) / (len(targets) - len(rows))
+        moved = share * (targets[rows].mean(axis=0) - mean)
+        errors[rows] = covariance @ (solution[rows] + of_constant[rows][:, None] * moved)
         variance[rows] = np.diag(covariance)
     return Residuals(errors, np.maximum(variance, _TINY), groups)
 
@@ -183,7 +190,7 @@ def _fit_level(residuals: Residuals, kernel: FloatArray) -> tuple[float, FloatAr
     rest = rest - weights @ rest
     inverse = ridged_inverse(kernel, LOCAL_RIDGE)
     local: FloatArray = inverse @ rest
-    left_out = leave_group_out(inverse, local[:, None], residuals.groups)
+    left_out = leave_group_out(inverse, rest[:, None], residuals.groups)
     level = exponent * log_variance + rest - left_out.errors[:, 0]
     return exponent, local, level
 

@@ -332,7 +332,7 @@ def _solve(
     """Return the dual coefficients and the residuals with each group left out."""
     inverse = ridged_inverse(kernel, ridge)
     solution: FloatArray = inverse @ (targets - targets.mean(axis=0))
-    return solution, leave_group_out(inverse, solution, groups)
+    return solution, leave_group_out(inverse, targets, groups)
 
 
 def _best_length(
