@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import spglib
 from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import StructureError
 from nearedge.structures.identity import atomic_numbers
+from nearedge.structures.symmetry import SYMPREC, symmetry_dataset
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Absorber:
     equivalent: tuple[int, ...]
 
 
-def unique_absorbers(structure: Structure, element: str, symprec: float = 0.01) -> list[Absorber]:
+def unique_absorbers(
+    structure: Structure, element: str, symprec: float = SYMPREC
+) -> list[Absorber]:
     """Return one site for each kind of site that `element` has, ordered by index.
 
     Parameters
@@ -60,25 +62,17 @@ def unique_absorbers(structure: Structure, element: str, symprec: float = 0.01) 
             "that is."
         )
     orbits: dict[int, list[int]] = {}
-    for site, orbit in zip(sites, _orbits(structure, numbers, symprec)[sites], strict=True):
+    for site, orbit in zip(sites, _orbits(structure, symprec)[sites], strict=True):
         orbits.setdefault(int(orbit), []).append(int(site))
     absorbers = [Absorber(min(o), len(o), tuple(sorted(o))) for o in orbits.values()]
     return sorted(absorbers, key=lambda absorber: absorber.index)
 
 
-def _orbits(structure: Structure, numbers: NDArray[np.int64], symprec: float) -> NDArray[np.int64]:
+def _orbits(structure: Structure, symprec: float) -> NDArray[np.int64]:
     """Return the number of the orbit that each site belongs to."""
-    cell = (
-        structure.lattice.matrix.tolist(),
-        structure.frac_coords.tolist(),
-        [int(number) for number in numbers],
-    )
-    try:
-        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    except spglib.SpglibError:  # newer releases raise where older ones return None
-        dataset = None
+    dataset = symmetry_dataset(structure, symprec)
     if dataset is None:
-        return np.arange(len(numbers))
+        return np.arange(len(structure))
     # Not `equivalent_atoms`: it knows only operations that keep the lattice of the given cell, so a
     # crystal in a supercell of lower symmetry would seem to have more kinds of sites.
     return np.asarray(dataset.crystallographic_orbits, dtype=np.int64)

@@ -6,7 +6,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from nearedge.errors import StructureError
-from nearedge.structures import absorbers
+from nearedge.structures import symmetry
 from nearedge.structures.absorbers import Absorber, unique_absorbers
 from nearedge.structures.builtin import builtin_names, builtin_structure
 
@@ -63,7 +63,7 @@ def test_oxidation_states_do_not_split_a_site() -> None:
 
 
 def test_without_symmetry_every_site_stands_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(absorbers.spglib, "get_symmetry_dataset", lambda *_, **__: None)
+    monkeypatch.setattr(symmetry.spglib, "get_symmetry_dataset", lambda *_, **__: None)
     structure = builtin_structure("rutile").structure
     assert unique_absorbers(structure, "Ti") == [Absorber(0, 1, (0,)), Absorber(1, 1, (1,))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from nearedge.codes.protocols import Protocol, load_protocol, protocol_names
 from nearedge.compat import lightshow_feff_parameters
 from nearedge.errors import InputRefused
 from nearedge.schemas.calculation import Parameter, ParameterValue
+from nearedge.structures.symmetry import primitive_cells
 
 ANGSTROM = "angstrom"
 PER_ANGSTROM = "1/angstrom"
@@ -79,7 +81,7 @@ def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: P
     (dict_set,) = parameters.get_FEFFDictSets(structure, [int(absorbing_index)])
     potentials = str(dict_set.potential)
     if protocol.settings["stoichiometry"] == "cell":
-        potentials = _with_cell_stoichiometry(potentials, structure.composition)
+        potentials = _with_cell_stoichiometry(potentials, structure)
     return "\n\n".join(
         (_header(dict_set, structure), str(dict_set.tags), potentials, str(dict_set.atoms))
     )
@@ -119,8 +121,14 @@ def _cards(protocol: Protocol) -> dict[str, str]:
     }
 
 
-def _with_cell_stoichiometry(potentials: str, composition: Composition) -> str:
-    """Write the crystal's composition into the stoichiometry column of POTENTIALS."""
+def _with_cell_stoichiometry(potentials: str, structure: Structure) -> str:
+    """Write the primitive cell's composition into the stoichiometry column of POTENTIALS.
+
+    FEFF's answer hangs on the size of these numbers, not on their ratios alone: on anatase (fast)
+    twice the numbers move the spectrum by 0.7e-3 of the peak, so that a supercell would seem to be
+    another material.
+    """
+    composition = structure.composition / primitive_cells(structure)
     lines = []
     for line in potentials.splitlines():
         words = line.split()
@@ -205,7 +213,9 @@ def _parameters(
         unit = PER_ANGSTROM if kind == "k_grid" else None
         add(f"energy_grid_{number}", [kind, *(float(word) for word in words[1:4])], unit)
     for card in sorted(set(cards) - _DESCRIBED):
-        add(f"card_{card.lower()}", " ".join(cards[card]))
+        # A parameter's name is a key in the database; a stranger's deck may say anything.
+        name = re.sub(r"[^a-z0-9_]+", "_", card.lower())
+        add(f"card_{name}", " ".join(cards[card]))
     return parameters
 
 

@@ -43,10 +43,14 @@ def test_a_changed_radius_is_no_protocol(recorded, anatase) -> None:
     assert protocol_of(deck_parameters(parse_deck(text), anatase.composition)) == "custom"
 
 
-def test_the_stoichiometry_is_the_crystals_not_the_clusters(anatase) -> None:
-    deck = parse_deck(FEFF.inputs(anatase, 0, "K", "fast").files["feff.inp"])
-    stated = {p.atomic_number: p.stoichiometry for p in deck.potentials if p.index}
-    assert stated == {8: 8.0, 22: 4.0}
+def test_the_stoichiometry_is_the_primitive_cells_whatever_cell_is_given(anatase) -> None:
+    for cell in (anatase, anatase.get_primitive_structure(), anatase * (2, 1, 1)):
+        deck = parse_deck(FEFF.inputs(cell, 0, "K", "fast").files["feff.inp"])
+        stated = {p.atomic_number: p.stoichiometry for p in deck.potentials if p.index}
+        assert stated == {8: 4.0, 22: 2.0}
+
+
+def test_the_stoichiometry_of_an_element_is_one() -> None:
     one = Structure(Lattice.cubic(2.5), ["Cu"], [[0, 0, 0]])
     deck = parse_deck(FEFF.inputs(one, 0, "K", "fast").files["feff.inp"])
     assert [p.stoichiometry for p in deck.potentials] == [0.0001, 1.0]
