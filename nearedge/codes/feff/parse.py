@@ -27,6 +27,7 @@ _ABSORBER = re.compile(
 _SCF = re.compile(r"POT\s+SCF\s*\d+\s+" + _NUMBER)
 _FMS = re.compile(r"FMS\s+rfms=\s*" + _NUMBER)
 _WIDTH = re.compile(r"Gam_ch=\s*" + _NUMBER)
+_LOSS = re.compile(r"\bVi=\s*" + _NUMBER)
 _FERMI = re.compile(r"Mu=\s*" + _NUMBER + r"\s*eV")
 _S02 = re.compile(r"S02=\s*" + _NUMBER)
 _NORMALIZATION = re.compile(r"xsedge\+\s*50, used to normalize mu\s+" + _NUMBER)
@@ -40,6 +41,7 @@ class XmuHeader:
     atomic_number: int
     shell: str
     core_hole_width: float
+    constant_loss: float
     fermi_energy: float
     normalization: float
     muffin_tin_radius: float
@@ -111,13 +113,7 @@ class Xmu:
             energy_reference=EnergyReference(
                 kind="absolute", edge_energy=self.edge_energy, fermi_energy=header.fermi_energy
             ),
-            broadening=[
-                Broadening(
-                    kind="lorentzian",
-                    width=header.core_hole_width,
-                    origin="core-hole lifetime, FEFF Gam_ch",
-                )
-            ],
+            broadening=_broadening(header),
             results=self.scalars(),
         )
 
@@ -135,6 +131,19 @@ class Xmu:
         if header.s02 is not None:
             scalars["s02"] = Parameter(value=header.s02)
         return scalars
+
+
+def _broadening(header: XmuHeader) -> list[Broadening]:
+    """Return what FEFF put into the absorption; `Vi` is half a width (user's guide, EXCHANGE)."""
+    origins = {
+        "core-hole lifetime, FEFF Gam_ch": header.core_hole_width,
+        "constant loss, FEFF Vi": 2 * header.constant_loss,
+    }
+    return [
+        Broadening(kind="lorentzian", width=width, origin=origin)
+        for origin, width in origins.items()
+        if width > 0
+    ]
 
 
 def parse_xmu(text: str) -> Xmu:
@@ -159,7 +168,6 @@ def parse_xmu(text: str) -> Xmu:
             f"xmu.dat: energy {energy[where + 1]} eV follows {energy[where]} eV.",
         )
     _check_magnitude(mu)
-    # omega - e is one number; its median is safe from the rounding of the printed columns.
     # The column e counts from the vacuum, where omega - e is; k is zero at the Fermi level, which
     # is the threshold. The median is safe from the rounding of the printed columns.
     vacuum = float(np.median(energy - relative))
@@ -202,6 +210,7 @@ def _header(head: str) -> XmuHeader:
         atomic_number=int(absorber.group(1)),
         shell=absorber.group(4),
         core_hole_width=_needed(_WIDTH, head, "the core-hole width Gam_ch"),
+        constant_loss=_optional(_LOSS, head) or 0.0,
         fermi_energy=_needed(_FERMI, head, "the Fermi level Mu"),
         normalization=_needed(_NORMALIZATION, head, "the normalisation xsedge+50"),
         muffin_tin_radius=float(absorber.group(2)),

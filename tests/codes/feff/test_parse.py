@@ -42,6 +42,13 @@ def test_a_result_carries_units_reference_and_broadening(recorded) -> None:
     assert result.results["fermi_energy"].unit == "eV"
 
 
+def test_a_constant_loss_is_broadening_too(recorded) -> None:
+    # Compared with a run of EXCHANGE 0 0 1 2: a Lorentzian of 2 eV turns that of 0 0 0 2 into it.
+    text = recorded("anatase").text("xmu.dat").replace("Vi= 0.000E+00", "Vi= 1.000E+00")
+    widths = [each.width for each in parse_xmu(text).result().broadening]
+    assert widths == pytest.approx([0.903, 2.0])
+
+
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
