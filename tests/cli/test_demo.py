@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -64,14 +63,11 @@ def test_the_whole_demo_from_nothing_and_again(nearedge: Command, home: Path) ->
         said = first.json
         assert said["new"] == 9
         assert said["failures"] == {}
-        assert said["wall_seconds"] < 480
         assert [answer["structure"] for answer in said["predictions"]] == [UNSEEN]
         assert min(said["predictions"][0]["average"]["std"]) > 0
         assert Path(said["report"]).read_text().startswith("<!doctype html>")
 
-        started = time.monotonic()
         again = nearedge("demo", "--json").json
-        assert time.monotonic() - started < 30
         assert (again["new"], again["known"]) == (0, 9)
         assert again["models"] == said["models"]
         assert again["predictions"] == said["predictions"]

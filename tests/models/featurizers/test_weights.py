@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -51,11 +50,9 @@ def test_both_layouts_of_the_cache_are_known(tmp_path: Path) -> None:
     assert find_weights(NAME, tmp_path / "empty", tmp_path / "hub") == hub
 
 
-def test_nowhere_and_offline_fails_at_once_and_offers_the_other_featurizer(tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_nowhere_and_offline_fails_and_offers_the_other_featurizer(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"NEAREDGE_MODEL_PATH .* `--featurizer chgnet`"):
         find_weights(NAME, tmp_path, tmp_path / "cache")
-    assert time.monotonic() - started < 2
 
 
 def test_a_hub_that_is_switched_off_is_not_asked(
