@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearedge.errors import DatasetError, SpectrumError
 from nearedge.makers.featurize import FeaturizeOutcome
-from nearedge.makers.splits import Split, missing_labels
+from nearedge.makers.splits import Split, missing_labels, with_materials
 from nearedge.schemas import DatasetDoc, GridDoc, SpectrumKind, StructureDoc
 from nearedge.schemas.dataset import DatasetRow
 from nearedge.schemas.document import content_hash
@@ -34,8 +35,9 @@ _MATERIAL_ID = re.compile(r"(mp|mvc)-\d+")
 STEP = 0.25
 WIDTH = 35.0
 """eV: step and width of OmniXAS's grids (arXiv:2409.19552), kept for elements it does not have."""
-_DECIMALS = 8
-"""Of the values that a data set's hash is made of: above rounding, below anything physical."""
+_DIGITS = 10
+"""Of the values that a data set's hash is made of, counted from the largest of them: above
+rounding, below anything physical, whatever the unit (a cross section in Å² is about 1e-4)."""
 
 
 class FreezeOutcome(BaseModel):
@@ -139,7 +141,7 @@ def freeze_dataset(
     found = store.listing(sites)
     _check_alike(found, query)
     structures = store.structures({row.structure_key for row in found})
-    rows = [_row(row, structures[row.structure_key]) for row in found]
+    rows = with_materials([_row(row, structures[row.structure_key]) for row in found])
     left_out = {
         row.label: (refused or {})[row.structure_key]
         for row in rows
@@ -183,7 +185,7 @@ def targets_of(
     Parameters
     ----------
     numbers
-        Row numbers; None takes all and checks them against the data set's hash.
+        Row numbers; None takes all. All are read and checked against the data set's hash.
 
     Returns
     -------
@@ -195,7 +197,7 @@ def targets_of(
     DatasetError
         If a spectrum is no longer there, or is not what was frozen.
     """
-    rows = dataset.rows if numbers is None else [dataset.rows[number] for number in numbers]
+    rows = dataset.rows
     spectra, unusable = _spectra(SpectraStore(database), rows, dataset.unit)
     gone = [row.label for row in rows if row.spectrum_id not in spectra]
     if gone:
@@ -207,12 +209,12 @@ def targets_of(
     values = np.stack(
         [on_grid(spectra[row.spectrum_id], dataset.grid, dataset.absorber) for row in rows]
     )
-    if numbers is None and _hash(dataset, values) != dataset.dataset_id:
+    if _hash(dataset, values) != dataset.dataset_id:
         raise DatasetError(
             f"The spectra of the data set {dataset.name} are not those that were frozen: freeze a "
             "new one."
         )
-    return values
+    return values if numbers is None else values[list(numbers)]
 
 
 def choose_grid(absorber: str, edge: str, spectra: Sequence[Spectrum]) -> GridDoc:
@@ -254,7 +256,7 @@ def _check_alike(found: Sequence[SpectrumRow], query: SpectrumQuery) -> None:
 
 
 def _row(row: SpectrumRow, structure: StructureDoc) -> DatasetRow:
-    """Describe a row; its material is the published id where it has one, else the structure id."""
+    """Describe a row; its group is the published id where it has one, else the structure id."""
     label = structure.source.label
     index = int(row.absorbing_index or 0)
     published = structure.source.kind == "materials_project" or _MATERIAL_ID.fullmatch(label)
@@ -331,7 +333,9 @@ def _document(
 
 def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
     """Return the id of a data set: rows, split, grid, unit and the values of its spectra."""
-    rounded = np.round(values, _DECIMALS).astype("<f8") + 0.0  # + 0.0 turns -0.0 into 0.0
+    largest = float(np.abs(values).max())
+    decimals = _DIGITS - math.ceil(math.log10(largest)) if largest > 0 else 0
+    rounded = np.round(values, decimals).astype("<f8") + 0.0  # + 0.0 turns -0.0 into 0.0
     return content_hash(
         [
             [[row.spectrum_id, row.group] for row in dataset.rows],

@@ -86,6 +86,29 @@ class Split(BaseModel):
         return {"train": list(range(len(rows)))}
 
 
+def with_materials(rows: Sequence[DatasetRow]) -> list[DatasetRow]:
+    """Return the rows with the material that each belongs to as its group.
+
+    A material goes by its published id where it has one, and by its structure id otherwise. The
+    same structure under two published ids, or once with and once without, is one material: its
+    spectra are the same, and nothing may learn from one what it is judged on with the other.
+    """
+    ids = {row.structure_id for row in rows}
+    first: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while first.setdefault(name, name) != name:
+            name = first[name]
+        return name
+
+    for row in rows:
+        # Published ids sort before the hexadecimal ids of structures here, so that they give the
+        # group its name.
+        ends = sorted({root(row.group), root(row.structure_id)}, key=lambda n: (n in ids, n))
+        first[ends[-1]] = ends[0]
+    return [row.model_copy(update={"group": root(row.group)}) for row in rows]
+
+
 def missing_labels(split: Split, rows: Sequence[DatasetRow]) -> list[str]:
     """Return the labels that `split` names and no row has."""
     have = {row.label for row in rows}

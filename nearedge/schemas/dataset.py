@@ -54,10 +54,13 @@ class DatasetDoc(Document):
 
     @model_validator(mode="after")
     def _no_group_on_two_sides(self) -> Self:
-        seen: dict[str, str] = {}
+        seen: dict[str, tuple[str, str]] = {}
         for part, numbers in self.split.items():
             for number in numbers:
-                group = self.rows[number].group
-                if seen.setdefault(group, part) != part:
-                    raise ValueError(f"material {group} is in {seen[group]} and in {part}")
+                row = self.rows[number]
+                other, label = seen.setdefault(row.group, (part, row.label))
+                if other != part:
+                    raise ValueError(
+                        f"material {row.group} is in {other} ({label}) and in {part} ({row.label})"
+                    )
         return self

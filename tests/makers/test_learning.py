@@ -248,6 +248,20 @@ def test_a_spectrum_changed_after_freezing_is_noticed(database: Any) -> None:
         targets_of(database, dataset)
 
 
+@pytest.mark.parametrize("unit", [AbsorptionUnit.MILLIBOHR2, AbsorptionUnit.ANGSTROM2])
+def test_a_change_of_one_value_is_noticed_by_whoever_reads_any_row(
+    database: Any, unit: AbsorptionUnit
+) -> None:
+    freeze_dataset(database, "cu", QUERY, unit=unit)
+    dataset = DatasetStore(database).get("cu")
+    stored = database["spectra"].find_one({"_id": dataset.rows[0].spectrum_id})
+    changed = list(stored["absorption"])
+    changed[40] *= 1 + 1e-6
+    database["spectra"].update_one({"_id": stored["_id"]}, {"$set": {"absorption": changed}})
+    with pytest.raises(DatasetError, match="not those that were frozen"):
+        targets_of(database, dataset, [5])
+
+
 def test_a_spectrum_that_is_gone_is_named(database: Any) -> None:
     freeze_dataset(database, "cu", QUERY)
     dataset = DatasetStore(database).get("cu")
@@ -311,6 +325,19 @@ def test_a_random_split_hangs_on_its_seed_alone(database: Any) -> None:
     assert parts(3) == parts(3)
     assert parts(3) != parts(4)
     assert {part: len(rows) for part, rows in parts(3).items()} == {"train": 6, "val": 3, "test": 3}
+
+
+def test_one_structure_under_several_names_is_one_material(database: Any) -> None:
+    # mp-3 once more as a file, and that file's structure under a second published id.
+    again = [("mine/rock-salt.cif", "mine"), ("mp-99", "theirs")]
+    for number, (label, project) in enumerate(again, start=1):
+        add(database, record(label, 4.15 + 1e-5 * number, project=project))
+    rows = DatasetStore(database).get(freeze_dataset(database, "cu", QUERY).dataset_id).rows
+    same = {row.structure_id for row in rows if row.label == "mp-3_000"}
+    assert [row.group for row in rows if row.structure_id in same] == ["mp-3"] * 3
+    labels = {"train": ["mp-3_000", "mp-4_000"], "val": ["mp-99_000"]}
+    with pytest.raises(DatasetError, match=r"material mp-3 is in .*\(mp-99_000\)"):
+        freeze_dataset(database, "cu2", QUERY, split=Split(kind="labels", labels=labels))
 
 
 # ---- train, evaluate, predict
