@@ -13,7 +13,7 @@ from pymatgen.core.structure import Structure
 
 from nearedge.codes.base import InputSet
 from nearedge.codes.feff.finished import BadRun, FinishedRun, KnownRun, iter_finished
-from nearedge.errors import IngestError, StructureError
+from nearedge.errors import IngestError, SpectrumError, StructureError
 from nearedge.makers.average import SiteShare, average_document
 from nearedge.makers.documents import Site, completed_record, parameters_id_of
 from nearedge.schemas import SourceRef, SpectrumDoc, StructureDoc
@@ -153,7 +153,7 @@ def ingest_path(
             progress(seen, share)
     earlier.flush()
     batch.flush()
-    return IngestSummary(batch.new, known + batch.known, bad)
+    return IngestSummary(batch.new, known + batch.known, bad + batch.bad)
 
 
 class _Earlier:
@@ -213,6 +213,7 @@ class _Batch:
         self._last: tuple[InputSet, str] | None = None
         self.new = 0
         self.known = 0
+        self.bad: list[tuple[str, str]] = []
 
     def add(self, run: FinishedRun) -> None:
         """Take a run; writes what has gathered when a material begins and there is enough.
@@ -252,15 +253,19 @@ class _Batch:
         self.new += counts.new
         self.known += counts.known
         here = {r.calculation.calculation_id: r.spectrum for r in self._records if r.spectrum}
-        self._store.put_averages(
-            [
-                self._average(material, sites, here)
-                for material in self._materials
-                for sites in _comparable(material.sites)
-            ]
-        )
+        self._store.put_averages(list(self._averages(here)))
         self._ledger.add(self._fingerprints, self._project)
         self._materials, self._records, self._fingerprints = [], [], {}
+
+    def _averages(self, here: dict[str, SpectrumDoc]) -> Iterator[SpectrumDoc]:
+        """Yield the averages that can be made; site spectra that do not fit together give none."""
+        for material in self._materials:
+            for sites in _comparable(material.sites):
+                try:
+                    yield self._average(material, sites, here)
+                except SpectrumError as error:
+                    label = material.document.source.label
+                    self.bad.append((f"{label}, average of {sites[0].absorber}", str(error)))
 
     def _parameters_id(self, inputs: InputSet) -> str:
         # Thousands of runs with the same parameters follow each other; to hash them takes longer

@@ -15,7 +15,7 @@ from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
 from nearedge.structures.checks import refusal
-from nearedge.structures.source import LoadedStructure, Refusal, SourceRef
+from nearedge.structures.source import LoadedStructure, Refusal, SourceRef, readable
 
 PATTERNS = ("poscar*", "contcar*", "*.poscar", "*.contcar", "*.vasp", "*.cif", "*.json")
 """Names of the files that a folder is searched for, in lower case; also compressed ones."""
@@ -57,7 +57,7 @@ def load_structures(
         try:
             loaded.extend(_from_item(str(item), absorber, mp_api_key))
         except (OSError, RuntimeError) as error:  # names that no file can have, unknown ~users
-            loaded.append(Refusal(str(item), f"it cannot be read: {_first_line(error)}."))
+            loaded.append(Refusal(readable(str(item)), f"it cannot be read: {_first_line(error)}."))
     return loaded
 
 
@@ -147,8 +147,8 @@ def _from_file(path: Path, absorber: str | None) -> LoadedStructure | Refusal:
     try:
         structure = read_structure(path)
     except _Unreadable as error:
-        return Refusal(str(path), str(error))
-    return _checked(structure, SourceRef(kind="file", label=str(path)), absorber)
+        return Refusal(readable(str(path)), str(error))
+    return _checked(structure, SourceRef(kind="file", label=readable(str(path))), absorber)
 
 
 def _from_folder(folder: Path, absorber: str | None) -> Iterator[LoadedStructure | Refusal]:
@@ -161,16 +161,19 @@ def _from_folder(folder: Path, absorber: str | None) -> Iterator[LoadedStructure
             # Any program writes JSON: one that is no structure was not meant for us.
             if ".json" not in path.name.lower():
                 found = True
-                yield Refusal(str(path), str(error))
+                yield Refusal(readable(str(path)), str(error))
             continue
         found = True
-        yield _checked(structure, SourceRef(kind="file", label=str(path)), absorber)
+        yield _checked(structure, SourceRef(kind="file", label=readable(str(path))), absorber)
     for problem in unreadable:
         found = True
-        yield Refusal(str(problem.filename), f"the folder cannot be read: {problem.strerror}.")
+        yield Refusal(
+            readable(str(problem.filename)), f"the folder cannot be read: {problem.strerror}."
+        )
     if not found:
         yield Refusal(
-            str(folder), f"the folder holds no structure; looked for {', '.join(PATTERNS)}."
+            readable(str(folder)),
+            f"the folder holds no structure; looked for {', '.join(PATTERNS)}.",
         )
 
 

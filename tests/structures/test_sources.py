@@ -251,3 +251,16 @@ def test_a_failed_request_is_a_refusal_that_keeps_the_key_secret(
     answer = reason("mp-2657", mp_api_key=KEY)
     assert "no route to host" in answer
     assert KEY not in answer
+
+
+def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:
+    folder = tmp_path / "a\udcff\x1b"
+    folder.mkdir()
+    rutile().to(filename=str(tmp_path / "POSCAR"), fmt="poscar")
+    (tmp_path / "POSCAR").rename(folder / "POSCAR")
+    (folder / "b.cif").write_text("no")
+    loaded, refused = load_structures([folder])
+    assert isinstance(loaded, LoadedStructure)
+    assert isinstance(refused, Refusal)
+    for label in (loaded.source.label, refused.label):
+        assert "a\ufffd\ufffd/" in label

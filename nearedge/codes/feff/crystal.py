@@ -15,6 +15,8 @@ from nearedge.spectra.spectrum import FloatArray
 
 BOX_PADDING = 20.0
 """Å of vacuum around a cluster of which no crystal is known."""
+MIN_VOLUME = 1e-3
+"""Å³. A cell that is smaller has a vector or an angle of zero."""
 _MATCH_RADIUS = 5.0
 _MATCH_TOLERANCE = 0.01
 
@@ -85,8 +87,10 @@ def deck_structure(deck: Deck) -> tuple[Structure, int | None, str | None]:
 def _from_crystal(crystal: DeckCrystal) -> Structure:
     try:
         lattice = Lattice.from_parameters(*crystal.abc, *crystal.angles)
+        if not (np.all(np.isfinite(crystal.coordinates)) and lattice.volume > MIN_VOLUME):
+            raise ValueError("a length, an angle or a coordinate is zero or no number")
         return Structure(lattice, list(crystal.symbols), crystal.coordinates)
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise IngestError(f"The crystal in the deck's comments is none: {error}") from None
 
 
@@ -151,6 +155,6 @@ def _neighbours(structure: Structure, index: int, radius: float) -> tuple[FloatA
         ),
     )
     numbers = np.array([site.specie.Z for site in structure], dtype=np.float64)
-    kinds = numbers[sites]
+    kinds = numbers[sites.astype(np.int64)]  # without any neighbour they come as floats
     others = distances > 1e-6
     return distances[others], kinds[others]

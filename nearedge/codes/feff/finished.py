@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from pymatgen.core import Structure
 
 from nearedge.codes.base import CodeResult
@@ -38,6 +39,7 @@ SCF_LOG = "log1.dat"
 WANTED = frozenset({DECK, OUTPUT, POSCAR, SCF_LOG})
 MAX_HELD_BYTES = 256 * 1024**2
 """Of files that wait for their partner."""
+MAX_ELEMENT = 118
 _SITE_FOLDER = re.compile(r"(\d+)_([A-Z][a-z]?)")
 
 
@@ -204,6 +206,9 @@ class _Pairing:
             return BadRun(label, error.message)
         except IngestError as error:
             return BadRun(label, str(error))
+        except (ValueError, KeyError, IndexError, ArithmeticError) as error:
+            # Strangers' files: what no check above foresaw costs one calculation, not the archive.
+            return BadRun(label, f"cannot be understood ({type(error).__name__}: {error})")
         named = _material(folder, home)
         return replace(run, label=label, fingerprint=fingerprint, structure_label=named)
 
@@ -253,7 +258,7 @@ def read_finished(
     """
     if "Convergence not reached" in scf_log:
         raise IngestError("FEFF's self-consistent field did not converge, says log1.dat")
-    deck = parse_deck(deck_text)
+    deck = _consistent_deck(deck_text)
     xmu = parse_xmu(output)
     xmu.check_against(deck)
     note = None
@@ -280,6 +285,25 @@ def read_finished(
         inputs={DECK: deck_text},
         result=result if note is None else replace(result, warnings=[note]),
     )
+
+
+def _consistent_deck(text: str) -> Deck:
+    """Read a deck whose parts refer to each other as they must; FEFF's own limits do not matter."""
+    deck = parse_deck(text)
+    numbers = deck.atomic_numbers
+    if unknown := sorted({0, *deck.potential_of} - numbers.keys()):
+        raise IngestError(f"feff.inp has no potential {unknown[0]} among its POTENTIALS")
+    if strange := [z for z in numbers.values() if not 1 <= z <= MAX_ELEMENT]:
+        raise IngestError(f"feff.inp has a potential of Z = {strange[0]}, which is no element")
+    deck.absorber()
+    if not np.all(np.isfinite(deck.positions)):
+        raise IngestError("feff.inp has an atom whose coordinates are not numbers")
+    try:
+        for words in deck.egrid:
+            [float(word) for word in words[1:4]]
+    except ValueError:
+        raise IngestError(f"feff.inp: `{' '.join(words)}` is no line of EGRID") from None
+    return deck
 
 
 def _absorbing_index(structure: Structure, deck: Deck, site: tuple[int, str] | None) -> int:

@@ -16,15 +16,24 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Self, cast
 
 from nearedge.errors import IngestError
+from nearedge.structures.source import readable
 
 Fraction = Callable[[float], None]
 """Called with the share of the input that has been read, 0 to 1."""
 
 MAX_FILE_BYTES = 16 * 1024**2
 """Of one feff.inp, xmu.dat or POSCAR; real ones have some ten kB."""
+MAX_HEADER_BYTES = 2**20
+"""Of what a tar archive says about one member before its content: long names, extensions."""
+_EXTENSIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+_SPARSE_GOES_ON = 482
+"""Place in a GNU header that says whether its list of holes goes on in another block."""
 _PARENTS_MAY_HOLD = frozenset({"POSCAR"})
 MAX_MEMBERS = 5_000_000
 MAX_EXPANSION = 400
@@ -48,6 +57,20 @@ _OPENERS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"\x1f\x8b": lambda raw: cast(IO[bytes], gzip.GzipFile(fileobj=raw)),
     b"BZh": lambda raw: cast(IO[bytes], bz2.BZ2File(raw)),
 }
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; tarfile holds what extends one in memory, so that has a limit too."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header, and refuse a bomb before its content is read."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENSIONS and header.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError("a name or header longer than any real one")
+        if header.type == tarfile.GNUTYPE_SPARSE and buf[_SPARSE_GOES_ON]:
+            raise tarfile.ReadError("a file with many holes")
+        return header
 
 
 @dataclass(frozen=True)
@@ -121,7 +144,7 @@ def _folder(root: Path, wanted: frozenset[str]) -> Iterator[Member | BadMember]:
 
 
 def _read_file(file: Path, base: Path) -> Member | BadMember:
-    label = PurePosixPath(file.relative_to(base).as_posix())
+    label = PurePosixPath(readable(file.relative_to(base).as_posix()))
     try:
         if file.is_symlink() or not file.is_file():
             return BadMember(str(label), "a link or device, not a plain file")
@@ -159,7 +182,7 @@ def _tar(
 ) -> Iterator[Member | BadMember]:
     expanded = 0
     allowed = MAX_EXPANSION * size + _FREE_EXPANSION
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER) as archive:
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, tarinfo=_Header) as archive:
         count = 0
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it keeps every header
@@ -172,12 +195,12 @@ def _tar(
             if PurePosixPath(member.name).name not in wanted:
                 continue
             if reason := _refusal(member.name, member.size, plain=member.isreg()):
-                yield BadMember(member.name, reason)
+                yield BadMember(readable(member.name), reason)
             elif (file := archive.extractfile(member)) is not None:
                 content = file.read()
                 if len(content) != member.size:
                     raise EOFError("it ends inside a file")
-                yield Member(PurePosixPath(member.name), content)
+                yield Member(PurePosixPath(readable(member.name)), content)
     # tarfile also takes a missing end mark for the end.
     if stream is raw:
         raw.seek(max(0, size - 512))
@@ -198,12 +221,12 @@ def _zip(
             # The upper half of external_attr is the Unix mode, where there is one.
             kind = entry.external_attr >> 28
             if reason := _refusal(entry.filename, entry.file_size, plain=kind in (0, 0o10)):
-                yield BadMember(entry.filename, reason)
+                yield BadMember(readable(entry.filename), reason)
                 continue
             try:
-                yield Member(PurePosixPath(entry.filename), archive.read(entry))
+                yield Member(PurePosixPath(readable(entry.filename)), archive.read(entry))
             except _DAMAGED as error:
-                yield BadMember(entry.filename, f"damaged: {error}")
+                yield BadMember(readable(entry.filename), f"damaged: {error}")
 
 
 def _refusal(name: str, size: int, *, plain: bool) -> str | None:

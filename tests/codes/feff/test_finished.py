@@ -232,22 +232,23 @@ def test_the_whole_copper_archive_is_read(shared) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("    0  22 ", "    7  22 "),  # no potential of the absorber
-        ("    1  22 ", "    1  0 "),  # no element
-        ("    1  22 ", "    1  222 "),
+        ("  0   22  Ti", "  7   22  Ti"),  # no potential of the absorber
+        ("  2  22  Ti", "  2  0  Ti"),  # no element
+        ("  2  22  Ti", "  2  222  Ti"),
         ("k_grid 0 ", "k_grid zero "),
-        ("0.000000    0.000000    0.000000    0", "nan 0.0 0.0 0"),
+        (" 0             0        0                 0  Ti", " nan 0 0 0 Ti"),
     ],
 )
 def test_a_deck_whose_parts_do_not_fit_is_listed_and_stops_nothing(
     tree: Path, old: str, new: str
 ) -> None:
     deck = tree / "mp-390" / "FEFF-XANES" / "000_Ti" / "feff.inp"
-    text = re.sub(r"\s+".join(map(re.escape, old.split())), " ".join(new.split()), deck.read_text())
-    assert text != deck.read_text()
-    deck.write_text(text)
+    text = deck.read_text()
+    assert old in text
+    deck.write_text(text.replace(old, new))
     assert "feff.inp" in bad(tree)["mp-390_000"]
-    assert [r.label for r in iter_finished(tree) if isinstance(r, FinishedRun)] == ["mp-390_002"]
+    found = [run for run in iter_finished(tree) if isinstance(run, FinishedRun)]
+    assert [run.label for run in found] == ["mp-390_002"]
 
 
 def test_what_no_check_foresaw_costs_one_calculation(

@@ -145,3 +145,26 @@ def test_the_share_read_grows_to_one(tmp_path: Path) -> None:
     list(iter_members(path, WANTED, shares.append))
     assert shares == sorted(shares)
     assert 0 < shares[0] <= shares[-1] <= 1
+
+
+def test_a_header_that_is_a_bomb_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members_module, "MAX_HEADER_BYTES", 2000)
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, comment in (("a/feff.inp", "short"), ("b/feff.inp", "x" * 4000)):
+            info = tarfile.TarInfo(name)
+            info.pax_headers = {"comment": comment}
+            archive.addfile(info)
+    first, second = iter_members(path, WANTED)
+    assert isinstance(first, Member)
+    assert isinstance(second, BadMember)
+    assert "longer than any real one" in second.reason
+
+
+def test_names_that_are_no_text_are_given_as_text(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", "w", ("m\udcff\x1b[2J/feff.inp", b"deck"))
+    (member,) = iter_members(path, WANTED)
+    assert isinstance(member, Member)
+    assert str(member.path) == "m\ufffd\ufffd[2J/feff.inp"
