@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import parse_qsl, quote, urlencode
 
 from pymongo import MongoClient
 
@@ -17,9 +16,11 @@ from nearedge.store.operations import Document, MongoDatabase, database_errors, 
 from nearedge.store.service import EmbeddedServer
 
 _URI = re.compile(
-    r"(?P<scheme>mongodb(?:\+srv)?)://(?:(?P<user>[^@/]*)@)?(?P<hosts>[^/?]+)"
-    r"(?:/(?P<database>[^?]*))?(?:\?(?P<options>.*))?"
+    r"(?P<scheme>mongodb(?:\+srv)?)://(?:(?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?]+)"
+    r"(?:/(?P<database>[^?@]*))?(?:\?(?P<options>[^@]*))?"
 )
+"""No `@` but the one after the password: a password with a bare @, / or ? would otherwise be taken
+for a host or a database, and told to whoever reads a message."""
 _SOCKET_SECONDS = 120.0
 """Longest wait for one answer; counting a large collection takes the embedded server seconds."""
 
@@ -53,16 +54,19 @@ def mongo_uri(settings: Settings | None = None, *, database: str | None = None) 
     parts = _URI.fullmatch(uri)
     if parts is None:
         raise SettingsError(
-            "NEAREDGE_MONGO_URI must look like mongodb://user:password@host:27017/?options."
+            "NEAREDGE_MONGO_URI must look like mongodb://user:password@host:27017/?options, with "
+            "@ : / ? # and % in user and password written as %40 %3A %2F %3F %23 and %25."
         )
     if database is None:
         return uri
-    options = dict(parse_qsl(parts["options"] or ""))
-    if parts["user"] and "authSource" not in options:
+    # As they stand: some options hold signs that must not be escaped, and some stand twice.
+    options = [option for option in (parts["options"] or "").split("&") if option]
+    stated = {option.partition("=")[0].lower() for option in options}
+    if parts["user"] and "authsource" not in stated:
         # A name in the path would also say where the user is; keep what the URI meant before.
-        options["authSource"] = parts["database"] or "admin"
+        options.append(f"authSource={parts['database'] or 'admin'}")
     user = f"{parts['user']}@" if parts["user"] else ""
-    query = f"?{urlencode(options, quote_via=quote)}" if options else ""
+    query = f"?{'&'.join(options)}" if options else ""
     return f"{parts['scheme']}://{user}{parts['hosts']}/{database}{query}"
 
 
