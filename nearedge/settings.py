@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -23,6 +24,18 @@ CONFIG_FILE_VARIABLE = "NEAREDGE_CONFIG_FILE"
 DEFAULT_CONFIG_FILE = Path("~/.nearedge.yaml")
 # Read by the test-suite, the Makefile or this module, not fields of Settings.
 _NOT_FIELDS = {CONFIG_FILE_VARIABLE, "NEAREDGE_REQUIRE_ALL"}
+
+
+class _ConfigFile(YamlConfigSettingsSource):
+    """The configuration file; pydantic's own reader trips over one that is no mapping."""
+
+    def _read_file(self, file_path: Path) -> dict[str, Any]:
+        read: object = super()._read_file(file_path)
+        if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
+            raise SettingsError(
+                f"{file_path} does not hold settings: write one `name: value` on each line."
+            )
+        return read
 
 
 class Settings(BaseSettings):
@@ -86,7 +99,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Argument, then environment, then the configuration file."""
-        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, config_file()))
+        return (init_settings, env_settings, _ConfigFile(settings_cls, config_file()))
 
 
 def config_file(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -127,7 +140,7 @@ def load_settings(**overrides: object) -> Settings:
         )
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config_file()} is not valid YAML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]

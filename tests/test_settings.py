@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nearedge.errors import SettingsError
+from nearedge.settings import load_settings
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "nearedge.yaml"
+    monkeypatch.setenv("NEAREDGE_CONFIG_FILE", str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    "content", [b"- a\n- b\n", b"text\n", b"42: x\n", b"5\n", b"home: \xff\xfe\n", b"home: [1\n"]
+)
+def test_a_file_that_holds_no_settings_is_named_in_the_error(config: Path, content: bytes) -> None:
+    config.write_bytes(content)
+    with pytest.raises(SettingsError, match=str(config)):
+        load_settings()
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n"])
+def test_an_empty_file_changes_nothing(config: Path, content: str) -> None:
+    config.write_text(content)
+    assert load_settings().database == "nearedge"
+
+
+def test_an_unknown_key_in_the_file_is_refused_by_name(config: Path) -> None:
+    config.write_text("mongo_url: mongodb://localhost/\n")
+    with pytest.raises(SettingsError, match="mongo_url"):
+        load_settings()
+
+
+def test_the_password_is_in_no_printed_form(config: Path) -> None:
+    config.write_text("mongo_uri: mongodb://user:geheim@localhost/\n")
+    settings = load_settings()
+    assert "geheim" not in f"{settings!r} {settings} {settings.model_dump_json()}"
