@@ -80,7 +80,11 @@ def establish_identity(database: MongoDatabase, instance: str | None = None) -> 
     if identity is not None:
         return identity
     if _user_collections(database):
-        raise _foreign(database)
+        # Another process may have made it NearEdge's between the two looks.
+        identity = read_identity(database)
+        if identity is None:
+            raise _foreign(database)
+        return identity
     fresh: Document = {
         "instance": instance or str(uuid.uuid4()),
         "schema_version": SCHEMA_VERSION,

@@ -43,10 +43,12 @@ class IngestLedger:
         embedded server as much as the file's ingestion.
         """
         if self._holds_all is None:
-            self._holds_all = self._entries.estimated_document_count() <= HELD
-            if self._holds_all:
+            fits = self._entries.estimated_document_count() <= HELD
+            if fits:
                 for stored in self._entries.find({}, _FIELDS):
                     self._held[str(stored["_id"])] = _entry(stored)
+            # Only now: a connection that is lost on the way means reading it again.
+            self._holds_all = fits
         if self._holds_all:
             return self._held.get(fingerprint)
         found = self._entries.find_one({"_id": fingerprint}, _FIELDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nearedge.errors import DatabaseError, ForeignDatabase
+from nearedge.store import identity
 from nearedge.store.identity import check_identity, establish_identity
 from nearedge.store.operations import MongoDatabase
 
@@ -31,3 +32,17 @@ def test_another_instances_database_is_foreign(memory_database: MongoDatabase) -
     establish_identity(memory_database, "theirs")
     with pytest.raises(ForeignDatabase, match="theirs"):
         check_identity(memory_database, "ours")
+
+
+def test_a_database_that_another_process_makes_ours_meanwhile_is_ours(
+    memory_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = identity._user_collections
+
+    def slow(database: MongoDatabase) -> list[str]:
+        monkeypatch.setattr(identity, "_user_collections", listed)
+        establish_identity(database, "faster")
+        return listed(database)
+
+    monkeypatch.setattr(identity, "_user_collections", slow)
+    assert establish_identity(memory_database, "slower").instance == "faster"
