@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -146,7 +147,8 @@ def read_weights(folder: Path) -> Weights:
     loaded: dict[str, Mapping[str, Any]] = {}
     for file in FILES:
         try:
-            content = torch.load(folder / file, map_location="cpu", weights_only=True)
+            # From the bytes that are hashed: the file may be replaced meanwhile.
+            content = torch.load(io.BytesIO(data[file]), map_location="cpu", weights_only=True)
         # torch raises many kinds here (RuntimeError, UnpicklingError, EOFError, ValueError ...),
         # all of which mean that this file is no set of weights.
         except Exception as error:
