@@ -16,6 +16,10 @@ _WIDE = 400
 """Columns of a table in a pipe, where rich would cut at 80."""
 
 
+_CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\n")}, "\ufffd")
+"""Characters that steer a terminal: what is printed may come from strangers' files."""
+
+
 def output() -> Console:
     """Return the console of standard output as it is now."""
     wide = None if sys.stdout.isatty() else _WIDE
@@ -29,12 +33,16 @@ def messages() -> Console:
 
 def say(text: str, *, style: str = "") -> None:
     """Tell the user something that is not data; brackets in `text` are only brackets."""
-    messages().print(Text(text, style=style))
+    messages().print(_plain(text, style))
 
 
 def show(text: str, *, style: str = "") -> None:
     """Print a line of data."""
-    output().print(Text(text, style=style))
+    output().print(_plain(text, style))
+
+
+def _plain(text: str, style: str = "") -> Text:
+    return Text(text.translate(_CONTROLS), style=style)
 
 
 def show_json(data: object, *, indent: int | None = 2) -> None:
@@ -68,7 +76,7 @@ def show_table(
             no_wrap=not sys.stdout.isatty(),
         )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(_plain(cell) for cell in row))
     output().print(table)
 
 
@@ -83,7 +91,7 @@ def only_data_on_stdout() -> Iterator[None]:
 def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal and nothing in a pipe; call what is yielded with steps done."""
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a file may be called [/]
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -98,7 +106,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
 def share_of_archive(title: str) -> Iterator[Callable[[int, float], None]]:
     """Show a bar for something of unknown length; call what is yielded with count and share."""
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a file may be called [/]
         BarColumn(),
         TextColumn("{task.fields[count]} calculations"),
         TimeElapsedColumn(),

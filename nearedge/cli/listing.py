@@ -7,7 +7,6 @@ import io
 from dataclasses import asdict, fields
 from datetime import datetime
 
-from nearedge.schemas import CalculationDoc
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.records import SpectrumRow
 from nearedge.store.spectra_store import SpectraStore
@@ -88,6 +87,3 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):  # a failure
         return f"{value.get('name')}: {value.get('message')}"
     return str(value)
-
-
-__all__ = ["CalculationDoc", "Row", "calculation_rows", "csv_text", "spectrum_rows", "table_of"]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nearedge.cli.options import separated
+from nearedge.codes import code_names
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import NearEdgeError
 from nearedge.schemas import SourceRef, SpectrumDoc
@@ -50,11 +51,12 @@ class Filters:
 
     def _protocol_label(self) -> str | None:
         """Return the label that documents carry, where only a name was given."""
-        if self.protocol is None or "@" in self.protocol:
+        code = self.code or "feff"
+        if self.protocol is None or "@" in self.protocol or code not in code_names():
             return self.protocol
         try:
-            return load_protocol(self.code or "feff", self.protocol).label
-        except (NearEdgeError, FileNotFoundError):
+            return load_protocol(code, self.protocol).label
+        except NearEdgeError:
             return self.protocol  # ingested results carry labels that are no protocol of ours
 
 
