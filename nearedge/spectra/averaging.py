@@ -30,7 +30,8 @@ def weighted_average(spectra: Sequence[Spectrum], weights: Sequence[float]) -> S
         On the union of the energies, as far as all spectra reach, linear in between. Where all know
         the cross section that one unit of normalised absorption stands for, the average has the
         weighted mean of it; converting the average then differs from averaging the converted by the
-        covariance of the two among the sites, below 1e-3 for FEFF.
+        covariance of the two among the sites: of 262 Cu compounds by FEFF, 8e-5 of the peak in the
+        median and 1e-2 at most. Convert before averaging where cross sections matter.
 
     Raises
     ------
