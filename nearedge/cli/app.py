@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -115,6 +116,27 @@ app.command(rich_help_panel=_LEARN)(learn.featurize)
 app.add_typer(models.app, name="models", rich_help_panel=_LEARN)
 
 
+def _open_closed_streams() -> None:
+    """Let what a caller has closed lead nowhere.
+
+    Otherwise the next file or connection to be opened would be standard output, and what is printed
+    would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """Run the command with the arguments of this process."""
-    app()
+    _open_closed_streams()
+    try:
+        app()
+    except OSError as error:  # from what prints before a verb begins, such as --version
+        say(f"Error: {_sentence(error)}", style="red")
+        sys.exit(FAILED)

@@ -28,7 +28,8 @@ def query(
     state: opt.StateFilter = None,
     kind: opt.KindFilter = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many; a table shows 50 unless told.")
+        int | None,
+        typer.Option(min=1, max=opt.MOST, help="At most so many; a table shows 50 unless told."),
     ] = None,
     skip: opt.Skip = 0,
     calculations: Annotated[
@@ -160,7 +161,14 @@ def export(
         typer.Option("--format", help="xdi: a folder of files; the others: one file."),
     ] = "xdi",
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for xdi, file for the other formats.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=opt.given_path,
+            metavar="<path>",
+            help="Folder for xdi, file for the other formats.",
+        ),
     ] = ...,  # type: ignore[assignment]
     as_json: opt.Json = False,
 ) -> None:
@@ -178,7 +186,9 @@ def export(
     found = store.count(wanted)
     if found == 0:
         raise SpectrumError(_NOTHING)
-    with progress("Exporting", min(found, limit or found)) as step:
+    if skip >= found:
+        raise SpectrumError(f"{found} spectra fit, and --skip {skip} leaves out all of them.")
+    with progress("Exporting", min(found - skip, limit or found)) as step:
         written = write_spectra(
             store, store.spectra(wanted, limit=limit, skip=skip), file_format, output, step
         )

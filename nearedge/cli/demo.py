@@ -24,7 +24,14 @@ _DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 def demo(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Page to write; default: in the home.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=opt.given_path,
+            metavar="<path>",
+            help="Page to write; default: in the home.",
+        ),
     ] = None,
     as_json: opt.Json = False,
 ) -> None:

@@ -16,6 +16,9 @@ from nearedge.errors import OutputError
 def written_whole(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` that takes its place once it is written.
 
+    A link is followed, and stays one. A device or a pipe, such as ``/dev/stdout``, is no file whose
+    place can be taken: it gets the content.
+
     Raises
     ------
     OutputError
@@ -23,7 +26,12 @@ def written_whole(target: Path) -> Iterator[Path]:
     """
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name a file to write.")
+    if target.exists() and not target.is_file():
+        with _written_through(target) as draft:
+            yield draft
+        return
     with sentences(target):
+        target = target.resolve()
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         os.close(handle)
         draft = Path(name)
@@ -34,6 +42,16 @@ def written_whole(target: Path) -> Iterator[Path]:
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written_through(device: Path) -> Iterator[Path]:
+    """Yield a path elsewhere whose content goes into `device` once it is written."""
+    with sentences(device), tempfile.TemporaryDirectory() as elsewhere:
+        draft = Path(elsewhere, "draft")
+        yield draft
+        with draft.open("rb") as content, device.open("wb") as into:
+            shutil.copyfileobj(content, into)
 
 
 @contextlib.contextmanager

@@ -80,7 +80,12 @@ def show_model(name: Name, as_json: opt.Json = False) -> None:
 @app.command("export")
 def export_model(
     name: Name,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=opt.given_path, metavar="<path>", help="Folder to write."
+        ),
+    ],
     as_json: opt.Json = False,
 ) -> None:
     """Write a model to a folder that `predict` takes on machines without a database."""

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+MOST = 10**9
+"""Of anything that is counted: a number of more than eight bytes is an error of the driver."""
+
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -15,10 +18,27 @@ def checked_project(name: str | None) -> str | None:
     """Refuse names that would be odd as a file name, in a URL or in a query."""
     if name is not None and not _PROJECT.fullmatch(name):
         raise typer.BadParameter(
-            f"{name!r} is no project name: use letters, digits, dots, dashes and underscores, at "
-            "most 64, beginning with a letter or a digit."
+            f"{name!r} is no name to file things by: use letters, digits, dots, dashes and "
+            "underscores, at most 64, beginning with a letter or a digit."
         )
     return name
+
+
+def given_path(text: str | Path) -> Path:
+    """Refuse an empty path, which is what an unset variable of a script gives.
+
+    Python takes it for the working folder. A default comes as a path already.
+    """
+    if isinstance(text, str) and not text.strip():
+        raise typer.BadParameter("the path is empty.")
+    return Path(text)
+
+
+def some_elements(symbols: str | None) -> str | None:
+    """Refuse a list without a symbol: it would find everything."""
+    if symbols is not None and not separated(symbols):
+        raise typer.BadParameter(f"{symbols!r} names no element; give symbols such as Ti,O.")
+    return symbols
 
 
 def separated(values: str | None) -> list[str]:
@@ -58,7 +78,8 @@ FormulaFilter = Annotated[
     str | None, typer.Option("--formula", help="Formula; O2Ti finds TiO2 too.")
 ]
 ElementsFilter = Annotated[
-    str | None, typer.Option("--elements", help="Elements that must be there: Ti,O.")
+    str | None,
+    typer.Option("--elements", help="Elements that must be there: Ti,O.", callback=some_elements),
 ]
 ChemsysFilter = Annotated[
     str | None, typer.Option("--chemsys", help="Exactly these elements: Ti-O.")
@@ -72,6 +93,9 @@ StateFilter = Annotated[
 KindFilter = Annotated[
     Literal["site", "average"] | None, typer.Option("--kind", help="Sites or averages only.")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
-Skip = Annotated[int, typer.Option(min=0, help="Leave out the first so many.")]
-OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=MOST, help="At most so many.")]
+Skip = Annotated[int, typer.Option(min=0, max=MOST, help="Leave out the first so many.")]
+OutputFile = Annotated[
+    Path,
+    typer.Option("--output", "-o", parser=given_path, metavar="<path>", help="File to write."),
+]

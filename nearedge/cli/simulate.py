@@ -123,7 +123,12 @@ def run(
 
 def ingest(
     paths: Annotated[
-        list[Path], typer.Argument(help="Folders or archives of finished calculations.")
+        list[Path],
+        typer.Argument(
+            parser=opt.given_path,
+            metavar="paths",
+            help="Folders or archives of finished calculations.",
+        ),
     ],
     code: Annotated[str, typer.Option(help="Which code made them.")] = "feff",
     project: opt.ProjectName = "default",
@@ -143,8 +148,15 @@ def ingest(
     new = known = 0
     bad: list[tuple[str, str]] = []
     for path in paths:
-        with only_data_on_stdout(), share_of_archive(f"Ingesting {path.name}") as look:
-            summary = ingest_path(path, code, store, project, look)
+        try:
+            with only_data_on_stdout(), share_of_archive(f"Ingesting {path.name}") as look:
+                summary = ingest_path(path, code, store, project, look)
+        except (IngestError, OSError) as error:
+            if len(paths) == 1:
+                raise
+            # What the others give is told, whatever this one is.
+            bad.append((str(path), str(error)))
+            continue
         new, known = new + summary.new, known + summary.known
         bad += summary.bad
     if as_json:

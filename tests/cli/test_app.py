@@ -68,6 +68,11 @@ def test_a_defect_is_called_one_without_a_traceback(
         ("plot", "--output", "spectra.pdf"),
         ("export", "--format", "hdf5", "--output", "x"),
         ("export",),
+        ("export", "--output", ""),
+        ("ingest", ""),
+        ("query", "--elements", ","),
+        ("query", "--limit", "99999999999999999999"),
+        ("query", "--skip", "99999999999999999999"),
         ("submit",),
     ],
 )
@@ -86,3 +91,26 @@ def test_help_imports_nothing_heavy() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.splitlines()[-1] == "HEAVY []"
+
+
+RUN = (sys.executable, "-P", "-m", "nearedge")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["query", "--help"]])
+def test_a_full_disk_behind_a_pipe_is_one_sentence(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        said = subprocess.run(
+            [*RUN, *arguments], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert said.returncode == 1
+    assert said.stderr.startswith("Error: ")
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.usefixtures("home")
+def test_closed_streams_lead_nowhere() -> None:
+    closing = ["/bin/sh", "-c", '"$@" <&- >&- 2>&-', "sh", *RUN, "status"]
+    assert subprocess.run(closing, check=False).returncode == 0
+    without_output = ["/bin/sh", "-c", '"$@" >&-', "sh", *RUN, "status"]
+    said = subprocess.run(without_output, capture_output=True, text=True, check=True)
+    assert "defect" not in said.stderr

@@ -185,6 +185,15 @@ def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "home") == ["file"]
 
 
+def test_leaving_out_everything_is_an_error_and_leaves_no_file(
+    nearedge: Command, tmp_path: Path
+) -> None:
+    said = nearedge("export", "--skip", "4", "--format", "csv", "--output", tmp_path / "x.csv")
+    assert said.code == 1
+    assert "--skip 4 leaves out all" in said.err
+    assert not (tmp_path / "x.csv").exists()
+
+
 @pytest.mark.parametrize("option", ["--align", "--residuals"])
 def test_an_option_that_would_have_no_effect_is_refused(
     nearedge: Command, tmp_path: Path, option: str

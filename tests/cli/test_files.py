@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,25 @@ def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="a_file"), folder_written_whole(tmp_path / "a_file"):
         pass
     assert (tmp_path / "a_file").read_text() == "kept"
+
+
+def test_a_device_gets_the_content_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with written_whole(pipe) as draft:
+        draft.write_text("whole")
+    assert os.read(reader, 100) == b"whole"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link.csv", tmp_path / "folder" / "target.csv"
+    link.symlink_to(target)
+    with written_whole(link) as draft:
+        draft.write_text("whole")
+    assert link.is_symlink()
+    assert target.read_text() == "whole"

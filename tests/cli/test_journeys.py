@@ -111,6 +111,19 @@ def test_ingesting_nothing_useful_fails_and_says_why(nearedge: Command, tmp_path
 
 
 @pytest.mark.usefixtures("ready")
+def test_a_path_that_cannot_be_read_does_not_hide_what_the_others_gave(
+    nearedge: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.tar.xz").touch()
+    source = tmp_path / "calculations"
+    shutil.copytree(RECORDED / "octahedron", source / "octahedron")
+    said = nearedge("ingest", source, tmp_path / "empty.tar.xz", source, "--json")
+    assert said.code == 0
+    assert (said.json["new"], said.json["known"]) == (1, 1)
+    assert [Path(each["label"]).name for each in said.json["bad"]] == ["empty.tar.xz"]
+
+
+@pytest.mark.usefixtures("ready")
 def test_json_in_a_pipe_is_json_alone(cif: Path) -> None:
     command = [sys.executable, "-m", "nearedge", "submit", str(cif), "--absorber", "Cu", "--json"]
     said = subprocess.run(command, capture_output=True, text=True, check=True)
