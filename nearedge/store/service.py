@@ -39,6 +39,7 @@ from nearedge.store.server_process import (
 USER = "nearedge"
 _ANSWER_DEADLINE = 30.0
 _PROBE_SECONDS = 3.0
+_SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,13 @@ class EmbeddedServer:
             # Still starting, and we hold the lock: whoever started it was killed. Begin again.
             self._end_strays()
             fresh = self._instance() is None
+            empty = not any((self.folder / "data").iterdir())
             if fresh:
                 self._create_instance()
             self._start(auth=True)
             state = self._answering(started=True)
             if fresh:
-                self._drop_other_users(state)
+                self._drop_what_others_left(state, everything=empty)
             return state
 
     def down(self) -> ServerState:
@@ -251,7 +253,7 @@ class EmbeddedServer:
         """Give a fresh data folder (or one that lost its instance file) a user of its own.
 
         The server makes no exception for the first user, so it is started once without
-        authentication; whoever else made a user meanwhile loses it in `_drop_other_users`.
+        authentication; what others wrote meanwhile is lost again in `_drop_what_others_left`.
         """
         password = secrets.token_urlsafe(24)
         record = self._start(auth=False)
@@ -273,13 +275,20 @@ class EmbeddedServer:
         name = str(uuid.uuid4()) if identity is None else identity.instance
         self._save_instance(Instance(name, password, record.port))
 
-    def _drop_other_users(self, state: ServerState) -> None:
+    def _drop_what_others_left(self, state: ServerState, *, everything: bool) -> None:
+        """Drop other users, and all data of a server that was empty before it was started.
+
+        A workflow that somebody put into the queue while no password was asked for would run as us.
+        """
         instance = self._instance()
         if instance is None or state.port is None:
             return
         uri = _uri(state.port, instance.password)
         with database_errors(), _client(uri, _ANSWER_DEADLINE) as client:
-            for name in {"admin", *client.list_database_names()}:
+            names = {"admin", *client.list_database_names()}
+            for name in sorted(names - _SYSTEM_DATABASES) if everything else ():
+                client.drop_database(name)
+            for name in names:
                 for user in client[name].command("usersInfo", 1)["users"]:
                     if (name, user["user"]) != ("admin", USER):
                         client[name].command("dropUser", user["user"])

@@ -267,3 +267,29 @@ def test_nobody_at_the_configured_address_is_one_sentence(tmp_path: Path) -> Non
         connect(settings)
     assert "secret" not in str(error.value)
     assert not lifecycle.status(settings).usable
+
+
+@pytest.mark.integration
+def test_what_others_write_before_there_is_a_password_is_dropped(
+    server: EmbeddedServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = EmbeddedServer._start
+
+    def watched(self: EmbeddedServer, *, auth: bool) -> ServerRecord:
+        record = start(self, auth=auth)
+        if not auth:
+            with MongoClient[dict[str, object]](f"mongodb://127.0.0.1:{record.port}/") as other:
+                other[settings.launchpad_database]["fireworks"].insert_one({"state": "READY"})
+        return record
+
+    monkeypatch.setattr(EmbeddedServer, "_start", watched)
+    server.up()
+    initialize(settings)
+    assert client(settings)[settings.launchpad_database].list_collection_names() == []
+    connect(settings)["notes"].insert_one({"_id": 1})
+
+    # A folder that lost its instance file keeps its data.
+    server.down()
+    (server.folder / "instance").unlink()
+    server.up()
+    assert connect(settings)["notes"].find_one() == {"_id": 1}
