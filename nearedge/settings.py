@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _NOT_FIELDS = {CONFIG_FILE_VARIABLE, "NEAREDGE_REQUIRE_ALL"}
 class _ConfigFile(YamlConfigSettingsSource):
     """The configuration file; pydantic's own reader trips over one that is no mapping."""
 
-    def _read_file(self, file_path: Path) -> dict[str, Any]:
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
         read: object = super()._read_file(file_path)
         if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
             raise SettingsError(
