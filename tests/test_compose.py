@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,17 @@ def get(port: int, path: str, password: str | None, method: str = "GET") -> tupl
         connection.close()
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask until it has ended: a server that is only just starting may miss the first time."""
+    for _ in range(5):
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=10)
+            return
+    process.kill()
+    process.communicate()
+
+
 @contextmanager
 def serving(process: subprocess.Popen[bytes], port: int) -> Iterator[int]:
     """Wait until `process` answers on `port`; end it at the end."""
@@ -184,8 +195,7 @@ def serving(process: subprocess.Popen[bytes], port: int) -> Iterator[int]:
             time.sleep(0.05)
         yield port
     finally:
-        process.terminate()
-        process.communicate(timeout=30)
+        end(process)
 
 
 @pytest.fixture
