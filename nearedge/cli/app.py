@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +19,8 @@ from nearedge.cli.console import say
 from nearedge.errors import NearEdgeError
 
 FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 
 
 class OneSentenceErrors(TyperGroup):
@@ -34,6 +38,9 @@ class OneSentenceErrors(TyperGroup):
         """Run the verb; say what went wrong in one sentence and fail."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("Interrupted; the same command can be given again at any time.")
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             sentence = _sentence(error)
             if sentence is None:
@@ -132,9 +139,15 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(TERMINATED)
+
+
 def main() -> None:
     """Run the command with the arguments of this process."""
     _open_closed_streams()
+    # As an exception, so that half-written files are taken away again.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except OSError as error:  # from what prints before a verb begins, such as --version

@@ -39,13 +39,14 @@ def demo(
     started = time.monotonic()
     from nearedge.cli.demo_report import demo_report, gather
     from nearedge.cli.demo_steps import tasks
-    from nearedge.cli.files import sentences, written_whole
+    from nearedge.cli.files import refuse_folder, sentences, written_whole
     from nearedge.plots.report import report_html
     from nearedge.settings import get_settings
     from nearedge.store.spectra_store import SpectraStore
 
     settings = get_settings()
     target = output or settings.home / "reports" / "demo.html"
+    refuse_folder(target)
     with sentences(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with only_data_on_stdout():

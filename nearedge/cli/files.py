@@ -12,6 +12,18 @@ from pathlib import Path
 from nearedge.errors import OutputError
 
 
+def refuse_folder(target: Path) -> None:
+    """Refuse a folder where a file is to be written; before long work, not only after it.
+
+    Raises
+    ------
+    OutputError
+        If `target` is a folder.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder: name a file to write.")
+
+
 @contextlib.contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` that takes its place once it is written.
@@ -24,8 +36,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     OutputError
         If the folder does not exist or cannot be written; `target` is then as it was.
     """
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder: name a file to write.")
+    refuse_folder(target)
     if target.exists() and not target.is_file():
         with _written_through(target) as draft:
             yield draft

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +115,28 @@ def test_closed_streams_lead_nowhere() -> None:
     without_output = ["/bin/sh", "-c", '"$@" >&-', "sh", *RUN, "status"]
     said = subprocess.run(without_output, capture_output=True, text=True, check=True)
     assert "defect" not in said.stderr
+
+
+def test_an_interrupted_verb_says_so(nearedge: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(settings: object = None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SpectraStore, "from_settings", interrupt)
+    said = nearedge("query", "--json")
+    assert (said.code, said.out) == (130, "")
+    assert said.err.startswith("Interrupted")
+
+
+def test_a_terminated_command_takes_its_drafts_away(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom pathlib import Path\nimport nearedge.cli\n"
+        "from nearedge.cli.files import written_whole\n"
+        "def work():\n"
+        "    with written_whole(Path('x.csv')):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "import sys\nmodule = sys.modules['nearedge.cli.app']\n"
+        "module.app = work\nmodule.main()\n"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", code], check=False, cwd=tmp_path)
+    assert said.returncode == 143
+    assert list(tmp_path.iterdir()) == []

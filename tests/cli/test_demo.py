@@ -54,6 +54,15 @@ def test_chgnet_stands_in_with_a_notice_where_weights_are_missing(
     assert "CHGNet" in notices[0]
 
 
+def test_a_folder_is_no_page_to_write_and_is_refused_before_the_work(
+    nearedge: Command, home: Path, tmp_path: Path
+) -> None:
+    said = nearedge("demo", "--output", tmp_path)
+    assert said.code == 1
+    assert "is a folder" in said.err
+    assert not home.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.integration
 def test_the_whole_demo_from_nothing_and_again(nearedge: Command, home: Path) -> None:
