@@ -42,7 +42,13 @@ class _ConfigFile(YamlConfigSettingsSource):
 class Settings(BaseSettings):
     """What NearEdge needs to know about this machine. Every field is also ``NEAREDGE_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        # A variable that is set to nothing is an unset one, not the working folder as home.
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+    )
 
     home: Path = Field(
         Path("~/.nearedge"), description="Folder of the embedded database, run folders and reports."
@@ -112,7 +118,7 @@ def config_file(environment: Mapping[str, str] = os.environ) -> Path | None:
         If ``NEAREDGE_CONFIG_FILE`` names a file that does not exist.
     """
     named = environment.get(CONFIG_FILE_VARIABLE)
-    if named is not None:
+    if named:  # set to nothing is unset, as for the fields
         path = Path(named).expanduser()
         if not path.is_file():
             raise SettingsError(

@@ -40,3 +40,11 @@ def test_the_password_is_in_no_printed_form(config: Path) -> None:
     config.write_text("mongo_uri: mongodb://user:geheim@localhost/\n")
     settings = load_settings()
     assert "geheim" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_a_variable_that_is_set_to_nothing_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEAREDGE_CONFIG_FILE", "")
+    monkeypatch.delenv("NEAREDGE_HOME", raising=False)
+    usual = load_settings().home
+    monkeypatch.setenv("NEAREDGE_HOME", "")
+    assert load_settings().home == usual

@@ -106,6 +106,8 @@ def iter_members(
         return
     if not path.is_file():
         raise IngestError(f"{path} does not exist, or is neither a file nor a folder.")
+    if path.stat().st_size == 0:
+        raise IngestError(f"{path.name} is empty.")
     with path.open("rb") as raw:
         if zipfile.is_zipfile(raw):
             opened = _zip(raw, wanted, progress)

@@ -168,3 +168,9 @@ def test_names_that_are_no_text_are_given_as_text(tmp_path: Path) -> None:
     (member,) = iter_members(path, WANTED)
     assert isinstance(member, Member)
     assert str(member.path) == "m\ufffd\ufffd[2J/feff.inp"
+
+
+def test_an_empty_archive_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "runs.tar.xz").touch()
+    with pytest.raises(IngestError, match="empty"):
+        list(iter_members(tmp_path / "runs.tar.xz", frozenset({"feff.inp"})))
