@@ -3,8 +3,8 @@
 FireWorks' own `detect_lostruns` goes by the age of a ping, and the thread that pings dies for good
 in a longer outage of the database, so it restarts jobs that are still running (FIELD.md). Here the
 worker's process is asked: its number and start are part of every launch. A worker on another
-machine cannot be asked; its job is given up only when it is old and nobody holds a claim on its
-calculation, whose heartbeat survives outages.
+machine cannot be asked; its calculation is given up only when it is old and nobody holds a claim on
+it, whose heartbeat survives outages.
 """
 
 from __future__ import annotations
@@ -178,15 +178,24 @@ def _running(pad: LaunchPad, database: MongoDatabase) -> tuple[list[int], list[i
             gone = not worker.alive()
         else:
             claimed = _claimed(database) if claimed is None else claimed
-            about = firework["spec"].get(SPEC_KEY, {})
-            gone = (
-                _age(launch.get("time_start")) > FOREIGN_GRACE
-                and about.get("calculation_id") not in claimed
+            gone = _age(launch.get("time_start")) > FOREIGN_GRACE and not _may_take_hours(
+                firework["spec"].get(SPEC_KEY, {}), claimed
             )
         if gone:
             over = launch["state"] in ("COMPLETED", "FIZZLED")
             (ended if over else lost).append(firework["fw_id"])
     return ended, lost
+
+
+def _may_take_hours(about: Mapping[str, Any], claimed: set[str]) -> bool:
+    """Return whether a job of another machine may still be at work after the grace.
+
+    A calculation shows it by its claim and an average takes milliseconds; training and the like
+    show nothing, so only a worker on their own machine puts them back.
+    """
+    if "calculation_id" in about:
+        return about["calculation_id"] in claimed
+    return about.get("kind") != "average"
 
 
 def _claimed(database: MongoDatabase) -> set[str]:

@@ -115,6 +115,25 @@ def test_another_machines_job_is_given_up_only_when_old_and_unclaimed(
     assert (state(pad, fw_id) == "READY") is given_up
 
 
+@pytest.mark.parametrize(
+    ("kind", "given_up"), [("average", True), ("train", False)], ids=["average", "train"]
+)
+def test_another_machines_training_is_not_started_again_while_it_may_run(
+    pad: LaunchPad,
+    memory_database: MongoDatabase,
+    idle: Callable[..., Firework],
+    tmp_path: Path,
+    kind: str,
+    given_up: bool,
+) -> None:
+    pad.add_wf(Workflow([idle(**{SPEC_KEY: {"kind": kind, "label": kind, "project": None}})]))
+    pad.checkout_fw(FWorker(name=ELSEWHERE.name), str(tmp_path / "launch"))
+    began = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    pad.launches.update_one({}, {"$set": {"time_start": began}})
+    recover(pad, memory_database)
+    assert (state(pad, 1) == "READY") is given_up
+
+
 @pytest.mark.parametrize(("minutes", "given_up"), [(0, False), (2, True)])
 def test_a_reservation_that_never_became_a_launch_is_given_up_after_a_minute(
     pad: LaunchPad,
