@@ -36,14 +36,6 @@ def eta(baseline: FloatArray, model: FloatArray) -> float:
     return float(np.median(baseline)) / below if below > 0 else float("inf")
 
 
-def coverage(targets: FloatArray, mean: FloatArray, std: FloatArray, level: float) -> float:
-    """Return the share of points within the central interval of `level`, such as 0.95.
-
-    All arrays have shape ``(n, points)``.
-    """
-    return float(np.mean(np.abs(targets - mean) <= norm.ppf(0.5 + level / 2) * std))
-
-
 def error_metrics(
     targets: FloatArray,
     mean: FloatArray,

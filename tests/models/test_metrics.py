@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearedge.errors import ModelError
-from nearedge.models.metrics import coverage, eta, evaluate, squared_errors
+from nearedge.models.metrics import LEVELS, eta, evaluate, squared_errors
 
 
 def test_eta_is_the_ratio_of_medians() -> None:
@@ -41,9 +41,9 @@ def test_intervals_contain_the_value_and_grow_when_sites_share_a_material() -> N
 def test_coverage_of_a_true_gaussian_is_its_level() -> None:
     targets = np.random.default_rng(2).normal(size=(200, 100)) * 3
     zeros = np.zeros_like(targets)
-    for level in (0.68, 0.95):
-        found = coverage(targets, zeros, np.full_like(targets, 3.0), level)
-        assert found == pytest.approx(level, abs=0.01)
+    found = evaluate(targets, zeros, zeros + 3.0, np.ones(100), list(range(200)))
+    for level in LEVELS:
+        assert found[f"coverage_{level}"].value == pytest.approx(level / 100, abs=0.01)
 
 
 def test_errors_are_means_over_energies() -> None:
