@@ -13,6 +13,7 @@ def has_edge(atomic_number: int, edge: str) -> bool:
     return xray_edge(atomic_number, edge) is not None
 
 
+@cache
 def symbol(atomic_number: int) -> str:
     """Return the element's symbol."""
     return str(atomic_symbol(atomic_number))
