@@ -258,7 +258,7 @@ def _prediction_blocks(findings: Findings, unit: str) -> list[Text | Table | Fig
         Text(
             "This structure was kept away from FEFF and from training. The band is meant to hold "
             "95 % of the spectra of materials that the model has not seen; learned from so few, it "
-            "holds a little fewer (of published Cu spectra 92 % from five sites, 87 % from three)."
+            "may hold fewer (of published Cu spectra 94 % from five sites, 81 % from two)."
         )
     ]
     for learned in findings.learned:
