@@ -62,12 +62,8 @@ class Filters:
 
 def structure_names(store: SpectraStore, documents: Sequence[SpectrumDoc]) -> dict[str, str]:
     """Return what people call the structures of `documents`, by `structure_key`."""
-    names = {}
-    for key in dict.fromkeys(document.structure_key for document in documents):
-        structure = store.structure(key)
-        if structure is not None:
-            names[key] = short_name(structure.source)
-    return names
+    structures = store.structures({document.structure_key for document in documents})
+    return {key: short_name(structure.source) for key, structure in structures.items()}
 
 
 def short_name(source: SourceRef) -> str:

@@ -90,10 +90,10 @@ def _withdraw_if_torn(pad: LaunchPad, workflow: dict[str, Any]) -> bool:
 
 
 def _abandoned(announced: dict[str, Any]) -> bool:
+    if announced["submitter"] == WorkerIdentity.of_this_process().name:
+        return announced["_id"] not in _under_way
     submitter = WorkerIdentity.parse(announced["submitter"])
     if submitter is not None and submitter.here:
-        if submitter == WorkerIdentity.parse(WorkerIdentity.of_this_process().name):
-            return announced["_id"] not in _under_way
         return not submitter.alive()
     since: datetime = announced["since"]
     if since.tzinfo is None:
