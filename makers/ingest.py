@@ -11,8 +11,8 @@ from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
-from nearedge.codes.base import InputSet
-from nearedge.codes.feff.finished import BadRun, FinishedRun, KnownRun, iter_finished
+from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
+from nearedge.codes.feff.finished import iter_finished
 from nearedge.errors import IngestError, SpectrumError, StructureError
 from nearedge.makers.average import SiteShare, average_document
 from nearedge.makers.documents import Site, completed_record, parameters_id_of

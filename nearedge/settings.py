@@ -72,8 +72,30 @@ class Settings(BaseSettings):
         False, description="Keep the folders of runs that succeeded (those that failed are kept)."
     )
     stage_timeout: float = Field(
-        7200.0, gt=0, description="Seconds that one stage of a FEFF run may take."
+        7200.0, gt=0, description="Seconds that one stage of a run may take."
     )
+    idle_timeout: float = Field(
+        1800.0, gt=0, description="Seconds after which a run that writes nothing is ended."
+    )
+    pw_command: str = Field("pw.x", description="Quantum ESPRESSO's pw.x, with its launcher if any.")
+    xspectra_command: str = Field("xspectra.x", description="Quantum ESPRESSO's xspectra.x.")
+    ld1_command: str = Field(
+        "ld1.x", description="Quantum ESPRESSO's ld1.x, which makes the pseudopotentials."
+    )
+    pseudo_path: Path | None = Field(
+        None,
+        description="Folder with pseudopotentials of your own for XSpectra. Unset: NearEdge's.",
+    )
+    elk_command: str = Field("elk-lapw", description="Elk.")
+    elk_species_path: Path = Field(
+        Path("/usr/share/elk-lapw/species"), description="Folder of Elk's species files."
+    )
+    gpaw_python: str = Field(
+        "/usr/bin/python3", description="The Python that GPAW is installed in; not NearEdge's own."
+    )
+    ocean_command: str = Field("ocean.pl ocean.in", description="OCEAN, with its argument.")
+    exciting_command: str = Field("exciting_smp input.xml", description="exciting.")
+    vasp_command: str = Field("vasp_std", description="VASP, with its launcher if any.")
     workers: int = Field(2, ge=1, description="Worker processes that `nearedge run` starts.")
     model_path: Path | None = Field(
         None,
@@ -81,7 +103,7 @@ class Settings(BaseSettings):
     )
     mp_api_key: SecretStr | None = Field(None, description="Key of the Materials Project's API.")
 
-    @field_validator("home", "run_dir", "model_path")
+    @field_validator("home", "run_dir", "model_path", "pseudo_path", "elk_species_path")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -90,6 +112,11 @@ class Settings(BaseSettings):
     def runs(self) -> Path:
         """The folder that runs are made in."""
         return self.run_dir if self.run_dir is not None else self.home / "runs"
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what can be made again: pseudopotentials, setups."""
+        return self.home / "cache"
 
     @property
     def launchpad_database(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
@@ -15,16 +17,45 @@ Setting = bool | int | float | str | list[float]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named set of parameters for one code; a changed value needs a new version."""
+    """A named set of parameters for one code; a changed value needs a new version.
+
+    `changes` are settings that the user wants otherwise; `settings` has them already.
+    """
 
     name: str
     version: int
     settings: dict[str, Setting]
+    changes: dict[str, Setting] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """Name and version, as documents carry it: ``fast@1``."""
-        return f"{self.name}@{self.version}"
+        """Name, version and changes, as documents carry them: ``fast@1+fms_radius=5.0``."""
+        changes = (f"+{name}={_written(self.changes[name])}" for name in sorted(self.changes))
+        return f"{self.name}@{self.version}" + "".join(changes)
+
+    def changed(self, changes: Mapping[str, Setting]) -> Protocol:
+        """Return this protocol with other values for some settings.
+
+        Raises
+        ------
+        InputRefused
+            ``unknown_setting`` or ``bad_setting``: a name that the protocol does not have, or a
+            value of another kind.
+        """
+        kept = dict(self.changes)
+        settings = dict(self.settings)
+        for name, value in changes.items():
+            if name not in settings:
+                raise InputRefused(
+                    "unknown_setting",
+                    f"Protocol {self.name}@{self.version} has no setting {name!r}; it has "
+                    f"{', '.join(sorted(settings))}.",
+                )
+            value = _of_the_kind(name, value, settings[name])
+            if value == settings[name] and name not in kept:
+                continue
+            settings[name] = kept[name] = value
+        return replace(self, settings=settings, changes=kept)
 
     def number(self, setting: str) -> float:
         """Return a numeric setting.
@@ -58,18 +89,53 @@ def protocol_names(code: str) -> tuple[str, ...]:
 
 
 def load_protocol(code: str, name: str) -> Protocol:
-    """Return a protocol by its name (``fast``) or its label (``fast@1``).
+    """Return a protocol by its name (``fast``), label (``fast@1``), or with changed settings.
+
+    Parameters
+    ----------
+    code
+        The code's name.
+    name
+        Such as ``fast@1+fms_radius=5+core_hole=FSR``; values are read as YAML.
 
     Raises
     ------
     InputRefused
-        If the code has no such protocol, or another version of it.
+        If the code has no such protocol, another version of it, or no such setting.
     """
-    bare, _, version = name.partition("@")
+    base, *changes = re.split(r"\+(?=[A-Za-z_]\w*=)", name)
+    bare, _, version = base.partition("@")
     protocol = _protocols(code).get(bare)
     if protocol is None or (version and version != str(protocol.version)):
         known = ", ".join(each.label for each in _protocols(code).values())
         raise InputRefused(
-            "unknown_protocol", f"Code {code} has no protocol {name!r}; choose one of {known}."
+            "unknown_protocol", f"Code {code} has no protocol {base!r}; choose one of {known}."
         )
-    return protocol
+    return protocol.changed(dict(_change(each) for each in changes)) if changes else protocol
+
+
+def _change(text: str) -> tuple[str, Setting]:
+    name, _, value = text.partition("=")
+    try:
+        read: Setting = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputRefused("bad_setting", f"{text!r} is not NAME=VALUE.") from None
+    return name, read
+
+
+def _of_the_kind(name: str, value: Setting, default: Setting) -> Setting:
+    """Return `value` as the kind of `default`, so that 5 and 5.0 are one setting."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, int) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if type(value) is not type(default):
+        raise InputRefused(
+            "bad_setting",
+            f"Setting {name} is of the kind of {default!r}; {value!r} is not.",
+        )
+    return value
+
+
+def _written(value: Setting) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).partition("\n")[0]

@@ -23,6 +23,7 @@ class Feff:
     """FEFF 10 as a `nearedge.codes.base.Code`."""
 
     name: str = "feff"
+    title: str = "FEFF 10"
     edges: tuple[str, ...] = EDGES
 
     def version(self) -> str:

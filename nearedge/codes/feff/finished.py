@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pymatgen.core import Structure
 
-from nearedge.codes.base import CodeResult
+from nearedge.codes.base import BadRun, FinishedRun, KnownRun
 from nearedge.codes.feff.crystal import (
     deck_structure,
     find_absorber,
@@ -41,40 +41,6 @@ MAX_HELD_BYTES = 256 * 1024**2
 """Of files that wait for their partner."""
 MAX_ELEMENT = 118
 _SITE_FOLDER = re.compile(r"(\d+)_([A-Z][a-z]?)")
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A finished calculation; `fingerprint` is the hash of its files."""
-
-    label: str
-    fingerprint: str
-    structure: Structure
-    structure_label: str
-    absorbing_index: int
-    absorber: str
-    edge: str
-    parameters: dict[str, Parameter]
-    protocol: str
-    code_version: str
-    inputs: dict[str, str]
-    result: CodeResult
-
-
-@dataclass(frozen=True)
-class KnownRun:
-    """A calculation whose files were recognised by their hash and not read again."""
-
-    label: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class BadRun:
-    """Files that give no calculation, with the reason."""
-
-    label: str
-    reason: str
 
 
 def iter_finished(
