@@ -136,7 +136,7 @@ class Code(Interface):
     edges: tuple[str, ...]
 
     def version(self) -> str:
-        """Return the version that goes into a calculation's id; ``unknown`` where it is not found."""
+        """Return the version that goes into a calculation's id, or ``unknown``."""
 
     def availability(self) -> Availability:
         """Look whether the code can run here, by the commands that the settings name."""

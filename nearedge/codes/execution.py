@@ -130,12 +130,9 @@ def run_stage(
             f"{stage} {memory.verdict}: it was ended; run it where there is more, or with fewer "
             "workers."
         )
-    for name, verdict in (
-        ("stage_timeout", walltime.verdict),
-        ("no_progress", no_progress.verdict),
-    ):
-        if verdict:
-            raise CodeError(name, f"{stage} {verdict}.", log_tail(folder, log))
+    for name, monitor in (("stage_timeout", walltime), ("no_progress", no_progress)):
+        if monitor.verdict:
+            raise CodeError(name, f"{stage} {monitor.verdict}.", log_tail(folder, log))
     _check_machine(process, argv, folder, stage, log)
     return StageOutcome(int(process.returncode), process.wall_seconds, process.cpu_seconds)
 

@@ -44,14 +44,14 @@ class Protocol:
         """
         kept = dict(self.changes)
         settings = dict(self.settings)
-        for name, value in changes.items():
+        for name, wanted in changes.items():
             if name not in settings:
                 raise InputRefused(
                     "unknown_setting",
                     f"Protocol {self.name}@{self.version} has no setting {name!r}; it has "
                     f"{', '.join(sorted(settings))}.",
                 )
-            value = _of_the_kind(name, value, settings[name])
+            value = _of_the_kind(name, wanted, settings[name])
             if value == settings[name] and name not in kept:
                 continue
             settings[name] = kept[name] = value

@@ -88,7 +88,7 @@ def end_session(session: int) -> None:
 
 
 def session_members(session: int) -> Iterator[int]:
-    """Yield the numbers of a session's processes, as /proc has them; nothing where there is none."""
+    """Yield the numbers of a session's processes, as /proc has them; none without one."""
     try:
         entries = os.listdir("/proc")
     except OSError:

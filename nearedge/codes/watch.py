@@ -35,7 +35,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 logging.getLogger("custodian").addHandler(logging.NullHandler())
 
 
-class Stage(Job):  # type: ignore[misc]  # custodian has no types
+class Stage(Job):
     """A program as custodian's job."""
 
     def __init__(self, start: Callable[[], Supervised]) -> None:
@@ -63,7 +63,7 @@ class Stage(Job):  # type: ignore[misc]  # custodian has no types
         return {"@class": type(self).__name__}
 
 
-class Monitor(ErrorHandler):  # type: ignore[misc]  # custodian has no types
+class Monitor(ErrorHandler):
     """A handler that ends the program, and whose verdict stays."""
 
     is_monitor = True
@@ -174,7 +174,7 @@ def watch(stage: Stage, monitors: Sequence[Monitor], *, check_seconds: float) ->
         )
         # The exit code says no more than the outcome does.
         with suppress(ReturnCodeError):
-            custodian.run()
+            custodian.run()  # type: ignore[no-untyped-call]
 
 
 def resident(session: int) -> int:
