@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,20 +16,25 @@ from typing import TYPE_CHECKING, Any
 from nearedge.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
 
 @cache
-def lightshow_feff_parameters() -> Any:
-    """Return lightshow 1.2.8's class ``FEFFParameters``.
+def lightshow_parameters(code: str) -> ModuleType:
+    """Return lightshow 1.2.8's module ``lightshow.parameters.<code>``.
 
     ``import lightshow`` fails: its VASP module imports ``pymatgen.io.vasp.sets.DictSet``, which
     pymatgen renamed ``VaspInputSet``, and its database module wants the ``mp_api`` client. Both
-    come from lightshow's ``__init__``, and the FEFF module needs neither, so the FEFF module is
-    imported under a bare package that is taken away again: nobody else sees a half-made
-    ``lightshow``.
+    come from lightshow's ``__init__``, which none of the modules here needs, so the one that is
+    asked for is imported under a bare package that is taken away again: nobody else sees a
+    half-made ``lightshow``. The VASP module sees a `DictSet` meanwhile; see `_dict_set`.
+
+    Parameters
+    ----------
+    code
+        ``feff``, ``xspectra``, ``ocean``, ``exciting`` or ``vasp``.
 
     Raises
     ------
@@ -38,7 +44,7 @@ def lightshow_feff_parameters() -> Any:
     spec = find_spec("lightshow")
     if spec is None or spec.submodule_search_locations is None:
         raise SettingsError(
-            "The package lightshow, which makes FEFF's input, is not installed: run "
+            "The package lightshow, which makes the codes' inputs, is not installed: run "
             "`pip install --no-deps lightshow==1.2.8`."
         )
     before = {name: module for name, module in sys.modules.items() if _is_lightshow(name)}
@@ -47,11 +53,36 @@ def lightshow_feff_parameters() -> Any:
         bare.__path__ = list(spec.submodule_search_locations)
         sys.modules["lightshow"] = bare
     try:
-        return import_module("lightshow.parameters.feff").FEFFParameters
+        with _dict_set() if code == "vasp" else nullcontext():
+            return import_module(f"lightshow.parameters.{code}")
     finally:
         if "lightshow" not in before:
             for name in [name for name in sys.modules if _is_lightshow(name)]:
                 del sys.modules[name]
+
+
+@contextmanager
+def _dict_set() -> Iterator[None]:
+    """Let pymatgen have its old name `DictSet` for the time of an import.
+
+    The old class also gave magnetic moments where INCAR did not say ISPIN, on which lightshow's
+    VASP module relies; pymatgen 2026 drops them then, so ISPIN is said.
+    """
+    # Imported here because it takes a second, which a FEFF worker must not pay.
+    from pymatgen.io.vasp import sets  # noqa: PLC0415
+
+    if hasattr(sets, "DictSet"):
+        yield
+        return
+
+    def dict_set(structure: Any, config: dict[str, Any]) -> Any:
+        return sets.VaspInputSet(structure, {**config, "INCAR": {"ISPIN": 2, **config["INCAR"]}})
+
+    vars(sets)["DictSet"] = dict_set
+    try:
+        yield
+    finally:
+        del vars(sets)["DictSet"]
 
 
 def _is_lightshow(name: str) -> bool:

@@ -16,8 +16,9 @@ import torch
 from matgl.layers._graph_convolution import M3GNetBlock
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
+from pymatgen.io.vasp import sets as vasp_sets
 
-from nearedge.compat import lightshow_feff_parameters, sum_messages_at_destination
+from nearedge.compat import lightshow_parameters, sum_messages_at_destination
 
 NEEDED = "lightshow is not installed: pip install --no-deps lightshow==1.2.8"
 
@@ -32,17 +33,49 @@ def test_lightshow_still_cannot_be_imported_as_it_is(need: Callable[[object, str
         timeout=300,
     )
     assert run.returncode != 0, (
-        "`import lightshow` works: delete nearedge.compat.lightshow_feff_parameters and import "
-        "lightshow.parameters.feff where it is used."
+        "`import lightshow` works: delete nearedge.compat.lightshow_parameters and import "
+        "lightshow.parameters where it is used."
     )
     assert "DictSet" in run.stderr or "mp_api" in run.stderr
 
 
-def test_lightshows_feff_sets_are_had_all_the_same(need: Callable[[object, str], None]) -> None:
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("feff", "FEFFParameters"),
+        ("xspectra", "XSpectraParameters"),
+        ("ocean", "OCEANParameters"),
+        ("exciting", "EXCITINGParameters"),
+        ("vasp", "VASPParameters"),
+    ],
+)
+def test_lightshows_input_sets_are_had_all_the_same(
+    need: Callable[[object, str], None], code: str, name: str
+) -> None:
     need(importlib.util.find_spec("lightshow"), NEEDED)
-    parameters = lightshow_feff_parameters()
-    assert parameters.__name__ == "FEFFParameters"
+    assert isinstance(getattr(lightshow_parameters(code), name), type)
     assert "lightshow" not in sys.modules
+
+
+def test_pymatgen_still_lacks_the_name_that_lightshows_vasp_module_imports(
+    need: Callable[[object, str], None],
+) -> None:
+    need(importlib.util.find_spec("lightshow"), NEEDED)
+    lightshow_parameters("vasp")
+    assert not hasattr(vasp_sets, "DictSet"), (
+        "pymatgen has DictSet: delete nearedge.compat._dict_set, if lightshow's VASP inputs have "
+        "their magnetic moments without it."
+    )
+
+
+def test_pymatgen_still_drops_magnetic_moments_where_ispin_is_not_said() -> None:
+    structure = Structure(Lattice.cubic(3.0), ["Fe"], [[0.0, 0.0, 0.0]])
+    config = {"INCAR": {"LASPH": True, "MAGMOM": {"Fe": 5}}, "KPOINTS": {"reciprocal_density": 1}}
+    assert "MAGMOM" not in vasp_sets.VaspInputSet(structure, config).incar, (
+        "pymatgen gives MAGMOM without ISPIN again: let nearedge.compat._dict_set be the class."
+    )
+    config["INCAR"]["ISPIN"] = 2
+    assert vasp_sets.VaspInputSet(structure, config).incar["MAGMOM"] == [5]
 
 
 def messages_arrive_at(block: M3GNetBlock) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ from nearedge.codes.base import InputSet
 from nearedge.codes.feff.deck import Cards, Deck, EnergyGrid, card_argument, parse_cards
 from nearedge.codes.feff.failures import check_deck, check_edge
 from nearedge.codes.protocols import Protocol, load_protocol, protocol_names
-from nearedge.compat import lightshow_feff_parameters
+from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
 from nearedge.schemas.calculation import Parameter, ParameterValue
 from nearedge.structures.symmetry import primitive_cells
@@ -75,13 +76,15 @@ def _bare(structure: Structure, absorbing_index: int) -> Structure:
 def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: Protocol) -> str:
     """Return the text of ``feff.inp``; `structure` carries elements only."""
     # A new dictionary for every call: FEFFParameters pops from the one it is given.
-    parameters = lightshow_feff_parameters()(
+    parameters = lightshow_parameters("feff").FEFFParameters(
         cards=_cards(protocol), edge=edge, radius=cluster_radius(protocol)
     )
     (dict_set,) = parameters.get_FEFFDictSets(structure, [int(absorbing_index)])
     potentials = str(dict_set.potential)
     if protocol.settings["stoichiometry"] == "cell":
         potentials = _with_cell_stoichiometry(potentials, structure)
+    if (l_max := fms_l_max(protocol)) is not None:
+        potentials = _with_column(potentials, _FMS_L_MAX, lambda _symbol: str(l_max))
     return "\n\n".join(
         (_header(dict_set, structure), str(dict_set.tags), potentials, str(dict_set.atoms))
     )
@@ -90,6 +93,15 @@ def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: P
 def cluster_radius(protocol: Protocol) -> float:
     """Return the radius that the cluster is cut at, in Å."""
     return max(protocol.number(f"{part}_radius") for part in ("cluster", "scf", "fms"))
+
+
+def fms_l_max(protocol: Protocol) -> int | None:
+    """Return the largest angular momentum in FMS, or None where it is left to FEFF.
+
+    That of the SCF is always left to FEFF, which resets what exceeds its own (card UNFREEZEF).
+    """
+    l_max = int(protocol.number("l_max"))
+    return l_max if l_max >= 0 else None
 
 
 def _header(dict_set: object, structure: Structure) -> str:
@@ -129,11 +141,24 @@ def _with_cell_stoichiometry(potentials: str, structure: Structure) -> str:
     another material.
     """
     composition = structure.composition / primitive_cells(structure)
+    return _with_column(
+        potentials, _STOICHIOMETRY, lambda symbol: f"{composition[symbol]:g}", absorber=False
+    )
+
+
+_FMS_L_MAX, _STOICHIOMETRY = 4, 5
+"""Columns of POTENTIALS, counted from 0."""
+
+
+def _with_column(
+    potentials: str, column: int, value: Callable[[str], str], *, absorber: bool = True
+) -> str:
+    """Write a column of POTENTIALS anew; `value` is asked with each potential's symbol."""
     lines = []
     for line in potentials.splitlines():
         words = line.split()
-        if len(words) == 7 and words[0].isdigit() and words[0] != "0":
-            words[5] = f"{composition[words[2]]:g}"
+        if len(words) == 7 and words[0].isdigit() and (absorber or words[0] != "0"):
+            words[column] = value(words[2])
             lines.append("  ".join(["", *words]))
         else:
             lines.append(line)
@@ -162,7 +187,8 @@ def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
     lines = "\n".join(f"{card} {arguments}" for card, arguments in _cards(protocol).items())
     cards, egrid = parse_cards(lines)
     stoichiometry = str(protocol.settings["stoichiometry"])
-    return _parameters(cards, egrid, cluster_radius(protocol), stoichiometry)
+    parameters = _parameters(cards, egrid, cluster_radius(protocol), stoichiometry)
+    return parameters | _momenta("l_max", [fms_l_max(protocol)])
 
 
 @cache
@@ -183,11 +209,20 @@ def deck_parameters(deck: Deck, composition: Composition | None) -> dict[str, Pa
     What steers the convergence of the SCF is left out: it does not move a converged result.
     `composition` is the crystal's, or None where only a cluster is known.
     """
-    return dict(
-        _parameters(
-            deck.cards, deck.egrid, _apparent_radius(deck), _stoichiometry(deck, composition)
-        )
+    parameters = _parameters(
+        deck.cards, deck.egrid, _apparent_radius(deck), _stoichiometry(deck, composition)
     )
+    parameters |= _momenta("l_max", [each.fms_l_max for each in deck.potentials])
+    return parameters | _momenta("scf_l_max", [each.scf_l_max for each in deck.potentials])
+
+
+def _momenta(name: str, stated: Sequence[int | None]) -> dict[str, Parameter]:
+    """Return the largest angular momenta as a parameter, or none where FEFF chooses them all."""
+    different = set(stated)
+    if different == {None}:
+        return {}
+    values = [-1 if each is None else each for each in stated]
+    return {name: Parameter(value=values[0] if len(different) == 1 else list(values))}
 
 
 def _parameters(
