@@ -25,11 +25,16 @@ EnergyGrid = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class DeckPotential:
-    """A line of POTENTIALS; `stoichiometry` is FEFF's xnatph, None where it is not given."""
+    """A line of POTENTIALS; `stoichiometry` is FEFF's xnatph, None where it is not given.
+
+    `scf_l_max` and `fms_l_max` are the largest angular momenta, None where FEFF chooses.
+    """
 
     index: int
     atomic_number: int
     stoichiometry: float | None
+    scf_l_max: int | None = None
+    fms_l_max: int | None = None
 
 
 @dataclass(frozen=True)
@@ -191,11 +196,19 @@ def _potential(words: tuple[str, ...]) -> DeckPotential:
             index=int(words[0]),
             atomic_number=int(words[1]),
             stoichiometry=float(words[5]) if len(words) > 5 else None,
+            scf_l_max=_l_max(words, 3),
+            fms_l_max=_l_max(words, 4),
         )
     except (ValueError, IndexError):
         raise InputRefused(
             "bad_input", f"feff.inp: `{' '.join(words)}` is no line of POTENTIALS."
         ) from None
+
+
+def _l_max(words: tuple[str, ...], column: int) -> int | None:
+    """Return an angular momentum that the line states; FEFF takes any below zero for its own."""
+    stated = int(words[column]) if len(words) > column else -1
+    return stated if stated >= 0 else None
 
 
 def _crystal(text: str) -> DeckCrystal | None:

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Species, Structure
 
 from nearedge.codes import get_code
 from nearedge.codes.feff.deck import parse_deck
-from nearedge.codes.feff.inputs import deck_parameters, protocol_of, safer_mixing
+from nearedge.codes.feff.inputs import (
+    deck_parameters,
+    protocol_of,
+    protocol_parameters,
+    safer_mixing,
+)
 from nearedge.codes.feff.parse import parse_xmu
-from nearedge.codes.protocols import protocol_names
+from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.errors import InputRefused
+from nearedge.schemas.calculation import parameters_id
 
 FEFF = get_code("feff")
 
@@ -137,3 +145,33 @@ def test_the_edge_of_a_deck_is_read_as_feff_reads_it(recorded, card: str, edge: 
 def test_the_stated_version_is_what_feff_writes(recorded) -> None:
     written = parse_xmu(recorded("octahedron").text("xmu.dat")).header.version
     assert FEFF.version().startswith(f"{written} (feff10-rs ")
+
+
+def test_without_an_angular_momentum_of_its_own_a_protocol_keeps_its_id() -> None:
+    known = {
+        name: parameters_id("feff", "10", protocol_parameters(load_protocol("feff", name)))
+        for name in protocol_names("feff")
+    }
+    assert known == {  # of 0.1.0, which had no such setting
+        "fast": "b18e3c2f1cac533cf26bb97594353c2b",
+        "balanced": "adeba1d5f1de8852406037ca0f312ce9",
+        "precise": "0785e7cc543c21a04aadee1132f4016e",
+    }
+
+
+def test_the_angular_momentum_in_fms_is_written_for_every_potential_and_read_back(anatase) -> None:
+    inputs = FEFF.inputs(anatase, 0, "K", "fast@1+l_max=4")
+    deck = parse_deck(inputs.files["feff.inp"])
+    assert {each.fms_l_max for each in deck.potentials} == {4}
+    assert {each.scf_l_max for each in deck.potentials} == {None}
+    assert inputs.parameters["l_max"].value == 4
+    assert deck_parameters(deck, anatase.composition) == inputs.parameters
+
+
+def test_a_strangers_angular_momenta_are_parameters(anatase) -> None:
+    text = FEFF.inputs(anatase, 0, "K", "fast@1+l_max=4").files["feff.inp"]
+    mixed = re.sub(r"(?m)^(\s+0\s+22\s+Ti\s+)-1(\s+)4", r"\g<1>1\g<2>2", text, count=1)
+    assert mixed != text
+    read = deck_parameters(parse_deck(mixed), anatase.composition)
+    assert read["l_max"].value == [2, 4, 4]
+    assert read["scf_l_max"].value == [1, -1, -1]
