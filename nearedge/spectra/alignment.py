@@ -129,6 +129,33 @@ def shifted(spectrum: Spectrum, shift: float) -> Spectrum:
     return replace(spectrum, energy=spectrum.energy + shift)
 
 
+def overlap(
+    spectrum: Spectrum, reference: Spectrum, shift: float, *, window: float = 35.0
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what `align` compares, once `spectrum` is shifted by `shift` eV.
+
+    Returns
+    -------
+    tuple
+        Energies in eV on the axis of `reference`, `spectrum` there, `reference` there; shape
+        ``(POINTS,)`` each.
+
+    Raises
+    ------
+    SpectrumError
+        If the two share nothing of the window at this shift.
+    """
+    moving, fixed = _window(spectrum, window), _window(reference, window)
+    steps = np.array([shift + moving.onset - fixed.onset])
+    shared = float(_shared(moving, fixed, steps)[0])
+    if shared <= 0:
+        raise SpectrumError(f"The spectra share no energies after a shift of {shift:.2f} eV.")
+    first, second = (values[0] for values in _curves(moving, fixed, steps))
+    low = max(fixed.energy[0], moving.energy[0] + steps[0])
+    energy: FloatArray = fixed.onset + low + shared * np.linspace(0, 1, POINTS)
+    return energy, first, second
+
+
 def _window(spectrum: Spectrum, width: float) -> _Window:
     if not (np.isfinite(width) and width > 0):
         raise SpectrumError(f"The window must be a positive number of eV, not {width}.")
