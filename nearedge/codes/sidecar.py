@@ -30,6 +30,7 @@ class _Content(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: int = _FORMAT
+    label: str = Field(description="What people call the structure.")
     code: str
     code_version: str | None = Field(
         None, description="Of the run that was made here; None where only inputs were."
@@ -46,6 +47,7 @@ class _Content(BaseModel):
 class Sidecar:
     """What a folder is of; `files` has the SHA-256 of each input file by name."""
 
+    label: str
     code: str
     code_version: str | None
     protocol: str
@@ -70,7 +72,13 @@ class Sidecar:
 
 
 def sidecar_text(
-    inputs: InputSet, structure: Structure, absorbing_index: int, edge: str, *, ran: bool
+    inputs: InputSet,
+    structure: Structure,
+    absorbing_index: int,
+    edge: str,
+    *,
+    label: str,
+    ran: bool,
 ) -> str:
     """Return the text of ``nearedge.json``.
 
@@ -80,10 +88,13 @@ def sidecar_text(
         The files beside it, and what identifies them.
     structure, absorbing_index, edge
         What they were made from.
+    label
+        What people call the structure.
     ran
         Whether `inputs.code_version` is that of the program that ran here.
     """
     content = _Content(
+        label=label,
         code=inputs.code,
         code_version=inputs.code_version if ran else None,
         protocol=inputs.protocol,
@@ -113,6 +124,7 @@ def parse_sidecar(text: str | bytes) -> Sidecar:
     if content.format != _FORMAT or content.absorbing_index >= len(structure):
         raise IngestError(f"{SIDECAR} is of another format or damaged: remove it or restore it.")
     return Sidecar(
+        label=content.label,
         code=content.code,
         code_version=content.code_version,
         protocol=content.protocol,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pymatgen.core import Structure
 
-from nearedge.codes.base import CodeResult, InputSet, Progress
+from nearedge.codes.base import (
+    Availability,
+    BadRun,
+    CodeResult,
+    FinishedRun,
+    InputSet,
+    KnownRun,
+    Progress,
+)
 from nearedge.codes.feff.failures import EDGES
+from nearedge.codes.feff.finished import iter_finished
 from nearedge.codes.feff.inputs import make_inputs
-from nearedge.codes.feff.run import run_feff
+from nearedge.codes.feff.run import read_folder, run_feff
 from nearedge.codes.protocols import load_protocol
 
 __all__ = ["FEFF", "Feff"]
@@ -28,7 +38,17 @@ class Feff:
 
     def version(self) -> str:
         """Return FEFF's version and the wheel's."""
-        return f"{FEFF_VERSION} (feff10-rs {version('feff10-rs')})"
+        try:
+            return f"{FEFF_VERSION} (feff10-rs {version('feff10-rs')})"
+        except PackageNotFoundError:
+            return "unknown"
+
+    def availability(self) -> Availability:
+        """Look for the wheel, which brings the programs with it."""
+        try:
+            return Availability(True, f"feff10-rs {version('feff10-rs')}")
+        except PackageNotFoundError:
+            return Availability(False, "feff10-rs is not installed", "pip install feff10-rs")
 
     def inputs(
         self, structure: Structure, absorbing_index: int, edge: str, protocol: str
@@ -45,9 +65,24 @@ class Feff:
         *,
         stage_timeout: float,
         progress: Progress | None = None,
+        restart: Mapping[str, bytes] | None = None,
     ) -> CodeResult:
-        """Run FEFF; see `run_feff`."""
+        """Run FEFF; see `run_feff`. Nothing of a run can be used again, so none has a `restart`."""
         return run_feff(inputs, run_dir, stage_timeout=stage_timeout, progress=progress)
+
+    def read(self, folder: Path) -> CodeResult:
+        """Read a finished run; see `read_folder`."""
+        return read_folder(folder)
+
+    def finished(
+        self,
+        path: Path,
+        *,
+        known: Callable[[str], bool] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[FinishedRun | KnownRun | BadRun]:
+        """Yield finished calculations; see `nearedge.codes.feff.finished`."""
+        return iter_finished(path, known=known, progress=progress)
 
 
 FEFF = Feff()

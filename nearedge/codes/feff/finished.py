@@ -3,7 +3,8 @@
 Understood without asking is OmniXAS's tree, ``<material>/POSCAR`` and
 ``<material>/FEFF-XANES/<site>_<El>/{feff.inp,xmu.dat}`` with ``<site>`` counted from 0
 (arXiv:2409.19552); else any folder with both files, the crystal taken from a POSCAR in it or up to
-two folders above, or from the deck.
+two folders above, or from the deck. What a ``nearedge.json`` beside an unchanged deck says goes
+before all of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,15 +29,16 @@ from nearedge.codes.feff.crystal import (
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.codes.feff.elements import symbol
 from nearedge.codes.feff.inputs import DECK, deck_parameters, protocol_of
-from nearedge.codes.feff.members import BadMember, Fraction, Member, iter_members
 from nearedge.codes.feff.parse import parse_xmu
+from nearedge.codes.members import BadMember, Fraction, Member, iter_members
+from nearedge.codes.sidecar import SIDECAR, Sidecar, parse_sidecar
 from nearedge.errors import CodeError, IngestError
-from nearedge.schemas.calculation import Parameter
+from nearedge.structures.identity import structure_key
 
 OUTPUT = "xmu.dat"
 POSCAR = "POSCAR"
 SCF_LOG = "log1.dat"
-WANTED = frozenset({DECK, OUTPUT, POSCAR, SCF_LOG})
+WANTED = frozenset({DECK, OUTPUT, POSCAR, SCF_LOG, SIDECAR})
 MAX_HELD_BYTES = 256 * 1024**2
 """Of files that wait for their partner."""
 MAX_ELEMENT = 118
@@ -83,8 +85,9 @@ class _Pairing:
         self._parts: OrderedDict[PurePosixPath, dict[str, bytes]] = OrderedDict()
         self._poscars: OrderedDict[PurePosixPath, bytes] = OrderedDict()
         self._structures: OrderedDict[PurePosixPath, Structure | str] = OrderedDict()
+        self._told: OrderedDict[str, Structure] = OrderedDict()
         self._held = 0
-        self._poscar_folders: frozenset[PurePosixPath] | None = None
+        self._later: frozenset[PurePosixPath] | None = None
         self._seen = False
 
     def take(self, member: Member) -> Iterator[FinishedRun | KnownRun | BadRun]:
@@ -115,26 +118,32 @@ class _Pairing:
 
     def _try(self, folder: PurePosixPath) -> Iterator[FinishedRun | KnownRun | BadRun]:
         parts = self._parts[folder]
-        if DECK not in parts or OUTPUT not in parts or self._poscar_is_to_come(folder):
+        if DECK not in parts or OUTPUT not in parts or self._more_is_to_come(folder):
             return
         del self._parts[folder]
         self._held -= sum(len(content) for content in parts.values())
         yield self._read(folder, parts)
 
-    def _poscar_is_to_come(self, folder: PurePosixPath) -> bool:
-        """Whether a POSCAR of this calculation is stored further on.
+    def _more_is_to_come(self, folder: PurePosixPath) -> bool:
+        """Whether a POSCAR or ``nearedge.json`` of this calculation is stored further on.
 
         In a folder they come first. Of an archive the names are read through once, the first time
         that a calculation comes without; in OmniXAS's none does.
         """
-        if self._path.is_dir() or any(each in self._poscars for each in _ancestry(folder)):
+        if (
+            self._path.is_dir()
+            or SIDECAR in self._parts[folder]
+            or any(each in self._poscars for each in _ancestry(folder))
+        ):
             return False
-        if self._poscar_folders is None:
-            members = iter_members(self._path, frozenset({POSCAR}))
-            self._poscar_folders = frozenset(
-                m.path.parent for m in members if isinstance(m, Member)
+        if self._later is None:
+            members = iter_members(self._path, frozenset({POSCAR, SIDECAR}), read=frozenset())
+            self._later = frozenset(
+                m.path.parent if m.path.name == POSCAR else m.path
+                for m in members
+                if isinstance(m, Member)
             )
-        return any(each in self._poscar_folders for each in _ancestry(folder))
+        return any(each in self._later for each in (*_ancestry(folder), folder / SIDECAR))
 
     def _shed(self) -> Iterator[BadRun]:
         """Give up the oldest files when too many wait."""
@@ -157,16 +166,20 @@ class _Pairing:
         home = next((each for each in _ancestry(folder) if each in self._poscars), None)
         label = _label(folder, home)
         poscar = b"" if home is None else self._poscars[home]
-        fingerprint = _fingerprint(parts[DECK], parts[OUTPUT], poscar)
+        told = [parts[SIDECAR]] if SIDECAR in parts else []
+        fingerprint = _fingerprint(parts[DECK], parts[OUTPUT], poscar, *told)
         if self._known is not None and self._known(fingerprint):
             return KnownRun(label, fingerprint)
         try:
+            if (sidecar := self._sidecar(parts)) is not None:
+                run = _read_told(sidecar, parts)
+                return replace(run, label=label, fingerprint=fingerprint)
             run = read_finished(
-                parts[DECK].decode("utf-8", "replace"),
-                parts[OUTPUT].decode("utf-8", "replace"),
+                _text(parts, DECK),
+                _text(parts, OUTPUT),
                 None if home is None else self._structure(home),
                 site=_site(folder),
-                scf_log=parts.get(SCF_LOG, b"").decode("utf-8", "replace"),
+                scf_log=_text(parts, SCF_LOG),
             )
         except CodeError as error:
             return BadRun(label, error.message)
@@ -177,6 +190,19 @@ class _Pairing:
             return BadRun(label, f"cannot be understood ({type(error).__name__}: {error})")
         named = _material(folder, home)
         return replace(run, label=label, fingerprint=fingerprint, structure_label=named)
+
+    def _sidecar(self, parts: dict[str, bytes]) -> Sidecar | None:
+        """Return what ``nearedge.json`` says, if it is of this deck; sites share one structure."""
+        if SIDECAR not in parts:
+            return None
+        sidecar = parse_sidecar(parts[SIDECAR])
+        if sidecar.code != "feff" or not sidecar.fits(parts.get):
+            return None
+        key = structure_key(sidecar.structure)
+        shared = self._told.setdefault(key, sidecar.structure)
+        if len(self._told) > 64:
+            self._told.popitem(last=False)
+        return replace(sidecar, structure=shared)
 
     def _structure(self, home: PurePosixPath) -> Structure:
         """Return the POSCAR's structure; the sites of a material share one."""
@@ -222,8 +248,7 @@ def read_finished(
     IngestError
         If deck and structure do not belong together.
     """
-    if "Convergence not reached" in scf_log:
-        raise IngestError("FEFF's self-consistent field did not converge, says log1.dat")
+    _refuse_unconverged(scf_log)
     deck = _consistent_deck(deck_text)
     xmu = parse_xmu(output)
     xmu.check_against(deck)
@@ -251,6 +276,37 @@ def read_finished(
         inputs={DECK: deck_text},
         result=result if note is None else replace(result, warnings=[note]),
     )
+
+
+def _refuse_unconverged(scf_log: str) -> None:
+    if "Convergence not reached" in scf_log:
+        raise IngestError("FEFF's self-consistent field did not converge, says log1.dat")
+
+
+def _read_told(sidecar: Sidecar, parts: dict[str, bytes]) -> FinishedRun:
+    """Read a calculation of which NearEdge itself has said what it is."""
+    _refuse_unconverged(_text(parts, SCF_LOG))
+    deck = parse_deck(_text(parts, DECK))
+    xmu = parse_xmu(_text(parts, OUTPUT))
+    xmu.check_against(deck)
+    return FinishedRun(
+        label="",
+        fingerprint="",
+        structure=sidecar.structure,
+        structure_label=sidecar.label,
+        absorbing_index=sidecar.absorbing_index,
+        absorber=sidecar.structure[sidecar.absorbing_index].specie.symbol,
+        edge=sidecar.edge,
+        parameters=sidecar.parameters,
+        protocol=sidecar.protocol,
+        code_version=sidecar.code_version or xmu.header.version,
+        inputs={DECK: _text(parts, DECK)},
+        result=xmu.result(),
+    )
+
+
+def _text(parts: dict[str, bytes], name: str) -> str:
+    return parts.get(name, b"").decode("utf-8", "replace")
 
 
 def _consistent_deck(text: str) -> Deck:

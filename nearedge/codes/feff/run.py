@@ -6,20 +6,21 @@ import json
 import os
 import selectors
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nearedge.codes.base import CodeResult, InputSet, Progress
-from nearedge.codes.feff.deck import Deck
+from nearedge.codes.execution import MIN_FREE_BYTES, claim, disk_errors, write_files
+from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
 from nearedge.codes.feff.inputs import DECK, safer_mixing
 from nearedge.codes.feff.parse import parse_xmu, scf_converged
+from nearedge.codes.process import Supervised
 from nearedge.errors import CodeError, ResourceError
 
 ALLOCATOR = {
@@ -33,11 +34,11 @@ kernel and half of the time goes into page faults; with these it keeps them. Out
 
 RUN_LOG = "feff.log"
 RETRY_FOLDER = "retry"
-MIN_FREE_BYTES = 32 * 1024**2
-"""A run leaves about 7 MB; less than this at a failure means that the disk is the suspect."""
 _WORKER = Path(__file__).with_name("worker.py")
 _TAIL = 2000
 _GRACE_SECONDS = 30.0
+_END_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass
@@ -79,7 +80,7 @@ def run_feff(
         The machine is at fault: disk full, no memory, killed from outside, or `run_dir` in use.
     """
     deck = check_deck(inputs.files[DECK])
-    _claim(run_dir)
+    claim(run_dir)
     spent = _Cost()
     try:
         result = _attempt(deck, inputs.files, run_dir, stage_timeout, progress, spent)
@@ -114,15 +115,6 @@ def _retry(
     return replace(result, attempts=2, warnings=[*result.warnings, warning])
 
 
-def _claim(run_dir: Path) -> None:
-    with _disk_errors():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if any(run_dir.iterdir()):
-            raise ResourceError(
-                f"The run folder {run_dir} is not empty: give each run a folder of its own."
-            )
-
-
 def _attempt(
     deck: Deck,
     files: Mapping[str, str],
@@ -131,10 +123,7 @@ def _attempt(
     progress: Progress | None,
     spent: _Cost,
 ) -> CodeResult:
-    with _disk_errors():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+    write_files(folder, files)
     outcome = execute(folder, stage_timeout=stage_timeout, progress=progress)
     spent.wall_seconds += outcome.wall_seconds
     spent.cpu_seconds += outcome.cpu_seconds
@@ -146,58 +135,55 @@ def _attempt(
 def execute(folder: Path, *, stage_timeout: float, progress: Progress | None = None) -> _Outcome:
     """Run the worker on the deck in `folder` and see that nothing of it is left afterwards."""
     outcome = _Outcome()
-    started = time.monotonic()
-    with _disk_errors():
+    with disk_errors():
         reading, writing = os.pipe()
         try:
-            with (folder / RUN_LOG).open("wb") as log:
-                process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-P",
-                        str(_WORKER),
-                        str(folder),
-                        str(stage_timeout),
-                        str(writing),
-                    ],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=folder,
-                    env=_environment(),
-                    pass_fds=(writing,),
-                    start_new_session=True,
-                )
+            process = Supervised(
+                [sys.executable, "-P", str(_WORKER), str(folder), str(stage_timeout), str(writing)],
+                folder,
+                log=RUN_LOG,
+                environment=ALLOCATOR,
+                pass_fds=(writing,),
+            )
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
     try:
-        _follow(reading, outcome, stage_timeout, progress)
+        _follow(process, reading, outcome, stage_timeout, progress)
+        if not outcome.timed_out:
+            # It has told its result; what it cost is known when it has ended by itself.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
     finally:
         os.close(reading)
-        _end(process, outcome)
-        outcome.wall_seconds = time.monotonic() - started
+        process.end()
+        outcome.return_code = process.returncode
+        outcome.wall_seconds = process.wall_seconds
+        outcome.cpu_seconds = process.cpu_seconds
     return outcome
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of FEFF; NearEdge's own settings may hold secrets and stay out."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("NEAREDGE_")}
-    return {**inherited, **ALLOCATOR}
-
-
 def _follow(
-    reading: int, outcome: _Outcome, stage_timeout: float, progress: Progress | None
+    process: Supervised,
+    reading: int,
+    outcome: _Outcome,
+    stage_timeout: float,
+    progress: Progress | None,
 ) -> None:
     """Read the worker's reports until it is done, gone, or silent for too long."""
+    heard = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
         while not (outcome.done or outcome.failed):
-            if not selector.select(stage_timeout + _GRACE_SECONDS):
-                outcome.timed_out = True
-                return
+            if not selector.select(_LOOK_SECONDS):
+                if time.monotonic() - heard > stage_timeout + _GRACE_SECONDS:
+                    outcome.timed_out = True
+                    return
+                process.poll()  # where its supervisor was killed, this ends the worker
+                continue
+            heard = time.monotonic()
             data = os.read(reading, 65536)
             if not data:
                 return
@@ -215,20 +201,6 @@ def _lines(outcome: _Outcome, data: bytes) -> Iterator[dict[str, str]]:
     *lines, outcome.unread = (outcome.unread + data).split(b"\n")
     for line in lines:
         yield json.loads(line)
-
-
-def _end(process: subprocess.Popen[bytes], outcome: _Outcome) -> None:
-    """End the worker's group and collect what it cost.
-
-    The group is ended before the worker is waited for: until then its number cannot be another's.
-    """
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        process.stdin.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = outcome.return_code = os.waitstatus_to_exitcode(status)
-    outcome.cpu_seconds = usage.ru_utime + usage.ru_stime
 
 
 def _why(outcome: _Outcome, folder: Path, stage_timeout: float) -> Exception:
@@ -268,6 +240,25 @@ def log_tail(folder: Path) -> str:
     return "\n".join(parts)[-3 * _TAIL :]
 
 
+def read_folder(folder: Path) -> CodeResult:
+    """Read a finished run: its deck and its output, of the second attempt where there was one.
+
+    Raises
+    ------
+    CodeError
+        A named failure; see `nearedge.codes.feff.failures`.
+    """
+    if (folder / RETRY_FOLDER).is_dir():
+        folder = folder / RETRY_FOLDER
+    deck = parse_deck(_read(folder / DECK))
+    if not (folder / "xmu.dat").exists():
+        logs = log_tail(folder)
+        if not logs:
+            raise CodeError("output_missing", f"{folder.name} has no xmu.dat: FEFF has not run.")
+        raise failure_of("", logs, "that it reached")
+    return _checked_result(deck, folder)
+
+
 def _checked_result(deck: Deck, folder: Path) -> CodeResult:
     """Read the output and make sure that it is converged, and of what was asked."""
     logs = log_tail(folder)
@@ -291,13 +282,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"The run folder cannot be written: {error.strerror} ({error.filename})."
-        ) from error

@@ -1,24 +1,17 @@
 """The process in which one FEFF calculation runs; started by `nearedge.codes.feff.run`.
 
-It is run as a file and imports nothing of NearEdge, so that it starts in milliseconds. Its standard
-input is a pipe that the parent holds open: when the parent dies, however it dies, the pipe ends and
-this process ends its whole group, FEFF's stages included. (`PR_SET_PDEATHSIG` would not do: it
-would end this process alone, and leave the stage that it started.)
+It is run as a file and imports nothing of NearEdge, so that it starts in milliseconds, under
+`nearedge.codes.supervisor`, which sees that neither it nor a stage of it outlives NearEdge.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import feff10
-
-POLL_SECONDS = 0.5
 
 
 def main(folder: str, stage_timeout: str, report_fd: str) -> None:
@@ -26,7 +19,6 @@ def main(folder: str, stage_timeout: str, report_fd: str) -> None:
     fd = int(report_fd)
     # The stages must not hold the pipe open: its end tells the parent that this process is gone.
     os.set_inheritable(fd, False)
-    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
 
     def report(**message: str) -> None:
         os.write(fd, (json.dumps(message) + "\n").encode())
@@ -48,18 +40,6 @@ def main(folder: str, stage_timeout: str, report_fd: str) -> None:
         report(failed="run", message=f"{error.strerror} (errno {error.errno})")
     else:
         report(done="yes")
-
-
-def _follow_parent(parent: int) -> None:
-    """End the group when the parent is gone.
-
-    The parent's number is watched too: a process that the parent forked may hold the pipe open.
-    """
-    while os.getppid() == parent:
-        ready, _, _ = select.select([0], [], [], POLL_SECONDS)
-        if ready and not os.read(0, 1):
-            break
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -266,10 +266,3 @@ def test_no_feff_outlives_its_parent(recorded, tmp_path, stop: signal.Signals) -
     parent.send_signal(stop)
     parent.wait(10)
     assert gone(tmp_path, 2.0)
-
-
-def test_feff_sees_no_setting_of_ours(monkeypatch) -> None:
-    monkeypatch.setenv("NEAREDGE_MONGO_URI", "mongodb://user:secret@127.0.0.1")
-    environment = run_module._environment()
-    assert not any(name.startswith("NEAREDGE_") for name in environment)
-    assert environment["MALLOC_TOP_PAD_"] == "67108864"
