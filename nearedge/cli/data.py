@@ -98,6 +98,7 @@ def plot(
     residuals: Annotated[
         bool, typer.Option("--residuals", help="Draw differences from an overlay's first below it.")
     ] = False,
+    broaden: opt.Broaden = None,
     as_json: opt.Json = False,
 ) -> None:
     """Draw spectra: sites under their average, or several structures and codes over each other."""
@@ -110,11 +111,12 @@ def plot(
             param_hint="--relative with --align or --residuals",
         )
     from nearedge.cli.drawing import write_figures
-    from nearedge.cli.selection import Filters, structure_names
+    from nearedge.cli.selection import Filters, broadening_of, structure_names
     from nearedge.errors import SpectrumError
     from nearedge.plots.spectra import figures
     from nearedge.store.spectra_store import SpectraStore
 
+    as_asked = broadening_of(broaden)
     filters = Filters(
         absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
     )
@@ -123,7 +125,7 @@ def plot(
     found = store.count(wanted)
     if found == 0:
         raise SpectrumError(_NOTHING)
-    documents = list(store.spectra(wanted, limit=limit))
+    documents = [as_asked(each) for each in store.spectra(wanted, limit=limit)]
     drawn = figures(
         documents,
         names=structure_names(store, documents),
@@ -131,7 +133,8 @@ def plot(
         aligned=align,
         residuals=residuals,
     )
-    write_figures(output, "NearEdge spectra", drawn)
+    title = "NearEdge spectra" if broaden is None else f"NearEdge spectra, broadened by {broaden}"
+    write_figures(output, title, drawn)
     if limit is not None and found > limit:
         say(f"{found} spectra fit; the first {limit} were drawn (see --limit).", style="yellow")
     curves = sum(len(figure.curves) for figure in drawn)
@@ -156,6 +159,7 @@ def export(
     kind: opt.KindFilter = None,
     limit: opt.Limit = None,
     skip: opt.Skip = 0,
+    broaden: opt.Broaden = None,
     file_format: Annotated[
         Literal["xdi", "csv", "json", "xasdoc"],
         typer.Option("--format", help="xdi: a folder of files; the others: one file."),
@@ -174,10 +178,11 @@ def export(
 ) -> None:
     """Write spectra with their arrays in a format that others read."""
     from nearedge.cli.exporting import write_spectra
-    from nearedge.cli.selection import Filters
+    from nearedge.cli.selection import Filters, broadening_of
     from nearedge.errors import SpectrumError
     from nearedge.store.spectra_store import SpectraStore
 
+    as_asked = broadening_of(broaden)
     filters = Filters(
         absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
     )
@@ -189,9 +194,8 @@ def export(
     if skip >= found:
         raise SpectrumError(f"{found} spectra fit, and --skip {skip} leaves out all of them.")
     with progress("Exporting", min(found - skip, limit or found)) as step:
-        written = write_spectra(
-            store, store.spectra(wanted, limit=limit, skip=skip), file_format, output, step
-        )
+        spectra = (as_asked(each) for each in store.spectra(wanted, limit=limit, skip=skip))
+        written = write_spectra(store, spectra, file_format, output, step)
     if as_json:
         show_json({"output": str(output), "format": file_format, "spectra": written})
     else:

@@ -95,6 +95,15 @@ KindFilter = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, max=MOST, help="At most so many.")]
 Skip = Annotated[int, typer.Option(min=0, max=MOST, help="Leave out the first so many.")]
+Broaden = Annotated[
+    str | None,
+    typer.Option(
+        "--broaden",
+        metavar="SPEC",
+        help="core-hole, lorentzian:0.9, gaussian:0.5, voigt:0.9,0.5 or arctangent:15,30,30 (eV); "
+        "+total counts what is contained.",
+    ),
+]
 OutputFile = Annotated[
     Path,
     typer.Option("--output", "-o", parser=given_path, metavar="<path>", help="File to write."),

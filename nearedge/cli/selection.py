@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from nearedge.codes import code_names
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import NearEdgeError
 from nearedge.schemas import SourceRef, SpectrumDoc
+from nearedge.schemas.broadened import BroadeningRequest, broadened
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
 
@@ -58,6 +59,20 @@ class Filters:
             return load_protocol(code, self.protocol).label
         except NearEdgeError:
             return self.protocol  # ingested results carry labels that are no protocol of ours
+
+
+def broadening_of(text: str | None) -> Callable[[SpectrumDoc], SpectrumDoc]:
+    """Return what `--broaden` does to a spectrum; without it, nothing.
+
+    Raises
+    ------
+    SpectrumError
+        If the text is no broadening.
+    """
+    if text is None:
+        return lambda document: document
+    request = BroadeningRequest.parse(text)
+    return lambda document: broadened(document, request)
 
 
 def structure_names(store: SpectraStore, documents: Sequence[SpectrumDoc]) -> dict[str, str]:

@@ -6,7 +6,13 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from nearedge.schemas.document import Document, content_hash
 from nearedge.spectra.spectrum import AbsorptionUnit, Spectrum
@@ -42,13 +48,26 @@ class EnergyReference(BaseModel):
 
 
 class Broadening(BaseModel):
-    """Broadening that the absorption already contains; widths are FWHM in eV."""
+    """Broadening that the absorption already contains; widths are FWHM in eV.
+
+    A Lorentzian is a lifetime's, a Gaussian an instrument's. An arctangent's width grows from
+    `width`, at the edge, by `maximum`; see `nearedge.spectra.broadening.Arctangent`.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["lorentzian", "gaussian", "none"]
+    kind: Literal["lorentzian", "gaussian", "arctangent", "none"]
     width: float = 0.0
     origin: str = Field(description="What put it there, such as `core-hole lifetime, FEFF Gam_ch`.")
+    maximum: float | None = Field(None, description="Arctangent: what is added far above, in eV.")
+    center: float | None = Field(None, description="Arctangent: half-way above the edge, in eV.")
+    spread: float | None = Field(None, description="Arctangent: what it grows over, in eV.")
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_have(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out the arctangent's numbers elsewhere, as documents have it that lack them."""
+        written: dict[str, object] = plain(self)
+        return {name: value for name, value in written.items() if value is not None}
 
 
 class SpectrumDoc(Document):

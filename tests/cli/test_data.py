@@ -203,3 +203,44 @@ def test_an_option_that_would_have_no_effect_is_refused(
     assert said.code == 2
     assert "choose one" in said.err
     assert not target.exists()
+
+
+def exported(nearedge: Command, target: Path, *options: object) -> list[SpectrumDoc]:
+    said = nearedge("export", "--format", "json", "--output", target, *options)
+    assert said.code == 0, said.err
+    return [SpectrumDoc.model_validate(each) for each in json.loads(target.read_text())]
+
+
+def test_a_broadened_export_says_what_was_added_and_the_stored_spectra_stay(
+    nearedge: Command, tmp_path: Path
+) -> None:
+    before = exported(nearedge, tmp_path / "before.json")
+    after = exported(nearedge, tmp_path / "after.json", "--broaden", "voigt:0.9,0.5")
+    for plain, broad in zip(before, after, strict=True):
+        assert [each.kind for each in broad.broadening] == ["lorentzian", "gaussian"]
+        assert max(broad.absorption) < max(plain.absorption)
+        assert broad.spectrum_id != plain.spectrum_id
+    assert exported(nearedge, tmp_path / "again.json") == before
+
+
+def test_a_broadened_plot_is_lower_than_the_plain_one(nearedge: Command, tmp_path: Path) -> None:
+    target = tmp_path / "spectra.html"
+    said = nearedge("plot", "--broaden", "core-hole", "--output", target)
+    assert said.code == 0, said.err
+    assert "broadened by core-hole" in target.read_text()[:2000]
+
+
+@pytest.mark.parametrize("verb", ["plot", "export"])
+@pytest.mark.parametrize(
+    ("spec", "reason"), [("box:1", "is no broadening"), ("core-hole", "would broaden it twice")]
+)
+def test_a_broadening_that_makes_no_sense_is_refused_and_leaves_no_file(
+    nearedge: Command, store: SpectraStore, tmp_path: Path, verb: str, spec: str, reason: str
+) -> None:
+    contained = {"kind": "lorentzian", "width": 0.9, "origin": "the code's"}
+    store.database["spectra"].update_many({}, {"$set": {"broadening": [contained]}})
+    target = tmp_path / "spectra.html"
+    said = nearedge(verb, "--broaden", spec, "--output", target)
+    assert said.code == 1
+    assert reason in said.err
+    assert list(tmp_path.glob("spectra*")) == []

@@ -233,7 +233,7 @@ def test_an_arctangent_without_a_core_hole_leaves_what_is_below_the_edge() -> No
 
 @pytest.mark.parametrize("numbers", [(-1, 1, 1, 1), (1, -1, 1, 1), (1, 1, 0, 1), (1, 1, 1, np.nan)])
 def test_an_arctangent_of_impossible_numbers_is_refused(numbers: tuple[float, ...]) -> None:
-    with pytest.raises(SpectrumError, match="width|center|spread"):
+    with pytest.raises(SpectrumError, match=r"width|center|spread"):
         Arctangent(*numbers)
     with pytest.raises(SpectrumError, match="edge"):
         arctangent(bumps(1), Arctangent(1, 1, 1, 1), np.inf)
