@@ -59,7 +59,11 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
         "return_code": os.waitstatus_to_exitcode(status),
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
     }
-    os.write(fd, json.dumps(report).encode())
+    try:
+        os.write(fd, json.dumps(report).encode())
+    finally:
+        # Not only the parent does: it may be gone, and this process must not end before the rest.
+        end_session(os.getpid())
 
 
 def _follow_parent(parent: int) -> None:
