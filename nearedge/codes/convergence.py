@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Self
@@ -63,7 +63,7 @@ def load_convergence(
     protocol: str,
     *,
     names: Sequence[str] | None = None,
-    values: dict[str, list[Setting]] | None = None,
+    values: Mapping[str, Sequence[Setting]] | None = None,
 ) -> Convergence:
     """Return what a convergence of `code` raises from `protocol`.
 

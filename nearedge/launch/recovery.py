@@ -190,12 +190,12 @@ def _running(pad: LaunchPad, database: MongoDatabase) -> tuple[list[int], list[i
 def _may_take_hours(about: Mapping[str, Any], claimed: set[str]) -> bool:
     """Return whether a job of another machine may still be at work after the grace.
 
-    A calculation shows it by its claim and an average takes milliseconds; training and the like
-    show nothing, so only a worker on their own machine puts them back.
+    A calculation shows it by its claim; averages and decisions take milliseconds; training and the
+    like show nothing, so only a worker on their own machine puts them back.
     """
     if "calculation_id" in about:
         return about["calculation_id"] in claimed
-    return about.get("kind") != "average"
+    return about.get("kind") not in ("average", "converge")
 
 
 def _claimed(database: MongoDatabase) -> set[str]:

@@ -31,6 +31,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "features": (("structure_key",),),
     "datasets": (("name",),),
     "models": (("name",),),
+    "convergences": (("structure_key",), ("code", "protocol"), ("projects",)),
     "blobs": (("stored_at",),),
     "blob_chunks": (("blob",),),
 }
