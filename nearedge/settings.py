@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     idle_timeout: float = Field(
         1800.0, gt=0, description="Seconds after which a run that writes nothing is ended."
     )
-    pw_command: str = Field("pw.x", description="Quantum ESPRESSO's pw.x, with its launcher if any.")
+    pw_command: str = Field(
+        "pw.x", description="Quantum ESPRESSO's pw.x, with its launcher if any."
+    )
     xspectra_command: str = Field("xspectra.x", description="Quantum ESPRESSO's xspectra.x.")
     ld1_command: str = Field(
         "ld1.x", description="Quantum ESPRESSO's ld1.x, which makes the pseudopotentials."
@@ -94,7 +96,13 @@ class Settings(BaseSettings):
         "/usr/bin/python3", description="The Python that GPAW is installed in; not NearEdge's own."
     )
     ocean_command: str = Field("ocean.pl ocean.in", description="OCEAN, with its argument.")
+    ocean_para_prefix: str = Field(
+        "", description="What OCEAN starts its parallel programs with, such as `mpirun -n 8`."
+    )
     exciting_command: str = Field("exciting_smp input.xml", description="exciting.")
+    exciting_species_path: Path | None = Field(
+        None, description="Folder of exciting's species files. Unset: $EXCITINGROOT/species."
+    )
     vasp_command: str = Field("vasp_std", description="VASP, with its launcher if any.")
     workers: int = Field(2, ge=1, description="Worker processes that `nearedge run` starts.")
     model_path: Path | None = Field(
@@ -103,7 +111,9 @@ class Settings(BaseSettings):
     )
     mp_api_key: SecretStr | None = Field(None, description="Key of the Materials Project's API.")
 
-    @field_validator("home", "run_dir", "model_path", "pseudo_path", "elk_species_path")
+    @field_validator(
+        "home", "run_dir", "model_path", "pseudo_path", "elk_species_path", "exciting_species_path"
+    )
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()

@@ -15,13 +15,21 @@ from nearedge.codes import get_code
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.makers.average import AverageMaker, SiteShare
 from nearedge.makers.documents import Site, describe_site
+from nearedge.makers.exciting import ExcitingMaker
 from nearedge.makers.feff import FeffMaker
+from nearedge.makers.ocean import OceanMaker
 from nearedge.makers.simulation import SimulationMaker
+from nearedge.makers.vasp import VaspMaker
 from nearedge.schemas import SourceRef, StructureDoc
 from nearedge.structures.absorbers import unique_absorbers
 from nearedge.structures.checks import check_structure
 
-_SITE_MAKERS: dict[str, type[SimulationMaker]] = {"feff": FeffMaker}
+_SITE_MAKERS: dict[str, type[SimulationMaker]] = {
+    "feff": FeffMaker,
+    "ocean": OceanMaker,
+    "exciting": ExcitingMaker,
+    "vasp": VaspMaker,
+}
 
 AVERAGE_PRIORITY = 1
 """Averages take milliseconds and go before sites, so that finished crystals show at once."""

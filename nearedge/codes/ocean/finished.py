@@ -1,0 +1,73 @@
+"""Finished OCEAN calculations, of any origin: folders with ``ocean.in`` and ``absspct_*``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
+from nearedge.codes.finished import Described, iter_run_folders
+from nearedge.codes.ocean.deck import DECK, deck_edges, parse_cards, stated_parameters
+from nearedge.codes.ocean.parse import find_site, read_deck, read_folder
+from nearedge.codes.packed import find_packed, read_packed
+from nearedge.codes.recognition import MakeInputs, recognise
+from nearedge.schemas.calculation import Parameter
+
+
+def describe(folder: Path, make: MakeInputs) -> Described:
+    """Say what a stranger's run is of.
+
+    Raises
+    ------
+    CodeError, IngestError
+        If its files do not tell.
+    """
+    cards, structure = read_deck(folder)
+    site = find_site(folder)
+    index = site.site(structure)
+    z = structure[index].specie.Z
+    edge = next(
+        each.name
+        for each in deck_edges(cards, structure)
+        if each.site == index or (each.site is None and each.atomic_number == z)
+    )
+    parameters, protocol = recognise(
+        "ocean",
+        stated_parameters(cards),
+        make=make,
+        state=_stated,
+        structure=structure,
+        absorbing_index=index,
+        edge=edge,
+    )
+    names = [DECK, *(f"photon{number}" for number in site.paths)]
+    paths = {name: find_packed(folder, name) for name in names}
+    inputs = {name: read_packed(path) for name, path in paths.items() if path is not None}
+    return Described(structure, index, edge, parameters, protocol, inputs)
+
+
+def _stated(inputs: InputSet) -> dict[str, Parameter]:
+    return stated_parameters(parse_cards(inputs.files[DECK]))
+
+
+def iter_finished(
+    path: Path,
+    make: MakeInputs,
+    *,
+    known: Callable[[str], bool] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[FinishedRun | KnownRun | BadRun]:
+    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
+    return iter_run_folders(
+        path,
+        code="ocean",
+        read=read_folder,
+        describe=lambda folder: describe(folder, make),
+        markers=("ocean.in", "ocean.in.*"),
+        wanted=(
+            *("ocean.in", "ocean.in.*", "photon*", "absspct_*", "CNBSE/absspct_*"),
+            *("ocean.log", "Common/Version", "DFT/scf.out", "DFT/SCF/scf.out", "scf.out"),
+        ),
+        known=known,
+        progress=progress,
+    )

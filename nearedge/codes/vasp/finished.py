@@ -1,0 +1,95 @@
+"""Finished VASP calculations, of any origin: folders with INCAR, POSCAR and OUTCAR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
+from nearedge.codes.finished import Described, iter_run_folders
+from nearedge.codes.packed import SUFFIXES, find_packed, read_packed
+from nearedge.codes.recognition import MakeInputs, recognise
+from nearedge.codes.vasp.deck import (
+    INCAR,
+    KPOINTS,
+    POSCAR,
+    SPEC,
+    absorbing_site,
+    edge_of,
+    parse_incar,
+    read_structure,
+    stated_parameters,
+)
+from nearedge.codes.vasp.parse import OUTCAR, TRACE, parse_outcar, read_folder, read_incar
+from nearedge.errors import IngestError
+from nearedge.schemas.calculation import Parameter
+
+
+def describe(folder: Path, make: MakeInputs) -> Described:
+    """Say what a stranger's run is of.
+
+    Raises
+    ------
+    CodeError, IngestError
+        If its files do not tell.
+    """
+    tags = read_incar(folder)
+    texts = _texts(folder)
+    if OUTCAR not in texts or POSCAR not in texts:
+        raise IngestError("OUTCAR or POSCAR is missing")
+    outcar = parse_outcar(texts.pop(OUTCAR))
+    structure = read_structure(texts[POSCAR])
+    if len(structure) != sum(outcar.ions_per_type):
+        raise IngestError(
+            f"POSCAR has {len(structure)} sites, OUTCAR {sum(outcar.ions_per_type)}: they are of "
+            "different calculations"
+        )
+    index = absorbing_site(tags, outcar.ions_per_type)
+    edge = edge_of(outcar.n, outcar.l)
+    parameters, protocol = recognise(
+        "vasp",
+        stated_parameters(tags, texts.get(KPOINTS), outcar.potentials, outcar.functional),
+        make=make,
+        state=_stated,
+        structure=structure,
+        absorbing_index=index,
+        edge=edge,
+    )
+    texts[SPEC] = "".join(f"{name}\n" for name in outcar.potentials)
+    return Described(structure, index, edge, parameters, protocol, texts)
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    paths = {name: find_packed(folder, name) for name in (INCAR, KPOINTS, POSCAR, OUTCAR)}
+    return {name: read_packed(path) for name, path in paths.items() if path is not None}
+
+
+def _stated(inputs: InputSet) -> dict[str, Parameter]:
+    family = str(inputs.parameters["potentials"].value)
+    return stated_parameters(
+        parse_incar(inputs.files[INCAR]),
+        inputs.files[KPOINTS],
+        inputs.files[SPEC].split(),
+        family.partition("_")[0],
+    )
+
+
+def iter_finished(
+    path: Path,
+    make: MakeInputs,
+    *,
+    known: Callable[[str], bool] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[FinishedRun | KnownRun | BadRun]:
+    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
+    wanted = (INCAR, KPOINTS, POSCAR, OUTCAR, TRACE)
+    return iter_run_folders(
+        path,
+        code="vasp",
+        read=read_folder,
+        describe=lambda folder: describe(folder, make),
+        markers=tuple(f"{OUTCAR}{suffix}" for suffix in SUFFIXES),
+        wanted=tuple(f"{name}{suffix}" for name in wanted for suffix in SUFFIXES),
+        known=known,
+        progress=progress,
+    )
