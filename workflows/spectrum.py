@@ -17,6 +17,7 @@ from nearedge.makers.average import AverageMaker, SiteShare
 from nearedge.makers.documents import Site, describe_site
 from nearedge.makers.exciting import ExcitingMaker
 from nearedge.makers.feff import FeffMaker
+from nearedge.makers.gpaw import GpawMaker
 from nearedge.makers.ocean import OceanMaker
 from nearedge.makers.simulation import SimulationMaker
 from nearedge.makers.vasp import VaspMaker
@@ -26,6 +27,7 @@ from nearedge.structures.checks import check_structure
 
 _SITE_MAKERS: dict[str, type[SimulationMaker]] = {
     "feff": FeffMaker,
+    "gpaw": GpawMaker,
     "ocean": OceanMaker,
     "exciting": ExcitingMaker,
     "vasp": VaspMaker,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from nearedge.codes.base import Code, CodeResult, InputSet, Progress
 from nearedge.codes.exciting import EXCITING
 from nearedge.codes.feff import FEFF
+from nearedge.codes.gpaw import GPAW
 from nearedge.codes.ocean import OCEAN
 from nearedge.codes.vasp import VASP
 from nearedge.errors import InputRefused
 
 __all__ = ["Code", "CodeResult", "InputSet", "Progress", "code_names", "get_code"]
 
-_CODES: dict[str, Code] = {code.name: code for code in (FEFF, OCEAN, EXCITING, VASP)}
+_CODES: dict[str, Code] = {code.name: code for code in (FEFF, GPAW, OCEAN, EXCITING, VASP)}
 
 
 def code_names() -> tuple[str, ...]:

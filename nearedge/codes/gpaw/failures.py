@@ -1,0 +1,71 @@
+"""What is refused before GPAW starts, and why it failed when it did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pymatgen.core import Structure
+
+from nearedge.codes.execution import log_tail
+from nearedge.codes.gpaw.programs import Installed
+from nearedge.codes.gpaw.runner_files import FAILURE, LOG, RUN_LOG, STATES_LOG
+from nearedge.errors import CodeError, InputRefused
+
+EDGES = ("K",)
+
+
+def check_request(
+    structure: Structure, absorbing_index: int, edge: str, installed: Installed
+) -> None:
+    """Refuse what GPAW cannot compute.
+
+    Raises
+    ------
+    InputRefused
+        ``absorbing_index``, ``partial_occupancy``, ``unsupported_edge`` or
+        ``unsupported_element``; the last only where GPAW is at hand to say what it has.
+    """
+    formula = structure.composition.reduced_formula
+    if not 0 <= absorbing_index < len(structure):
+        raise InputRefused(
+            "absorbing_index",
+            f"Site {absorbing_index} does not exist: {formula} has sites 0 to "
+            f"{len(structure) - 1}.",
+        )
+    if not structure.is_ordered:
+        raise InputRefused(
+            "partial_occupancy",
+            f"{formula} has partly occupied sites; GPAW needs every site to be one element.",
+        )
+    if edge not in EDGES:
+        raise InputRefused(
+            "unsupported_edge",
+            f"GPAW's matrix elements are for s levels alone: it is set up for the K edge here, not "
+            f"for {edge}. Use FEFF for L edges.",
+        )
+    symbols = {site.specie.symbol for site in structure}
+    if installed.elements and (missing := sorted(symbols - installed.elements)):
+        raise InputRefused(
+            "unsupported_element",
+            f"GPAW has no PBE setup for {', '.join(missing)} in {formula}: use another code.",
+        )
+
+
+def why(folder: Path, return_code: int) -> CodeError:
+    """Name the reason of a run that ended with an exit code other than zero."""
+    logs = log_tail(folder, LOG, STATES_LOG, RUN_LOG)
+    try:
+        left = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+        name, message = str(left["name"]), str(left["message"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return CodeError(
+            "run_failed", f"GPAW ended with exit code {return_code}; its log says why.", logs
+        )
+    if name == "scf_not_converged":
+        return CodeError(
+            name,
+            f"GPAW did not converge ({message}); look at the structure, or try more smearing.",
+            logs,
+        )
+    return CodeError(name, f"GPAW failed: {message}.", logs)
