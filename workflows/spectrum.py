@@ -21,12 +21,14 @@ from nearedge.makers.gpaw import GpawMaker
 from nearedge.makers.ocean import OceanMaker
 from nearedge.makers.simulation import SimulationMaker
 from nearedge.makers.vasp import VaspMaker
+from nearedge.makers.xspectra import XSpectraMaker
 from nearedge.schemas import SourceRef, StructureDoc
 from nearedge.structures.absorbers import unique_absorbers
 from nearedge.structures.checks import check_structure
 
 _SITE_MAKERS: dict[str, type[SimulationMaker]] = {
     "feff": FeffMaker,
+    "xspectra": XSpectraMaker,
     "gpaw": GpawMaker,
     "ocean": OceanMaker,
     "exciting": ExcitingMaker,

@@ -8,11 +8,12 @@ from nearedge.codes.feff import FEFF
 from nearedge.codes.gpaw import GPAW
 from nearedge.codes.ocean import OCEAN
 from nearedge.codes.vasp import VASP
+from nearedge.codes.xspectra import XSPECTRA
 from nearedge.errors import InputRefused
 
 __all__ = ["Code", "CodeResult", "InputSet", "Progress", "code_names", "get_code"]
 
-_CODES: dict[str, Code] = {code.name: code for code in (FEFF, GPAW, OCEAN, EXCITING, VASP)}
+_CODES: dict[str, Code] = {code.name: code for code in (FEFF, XSPECTRA, GPAW, OCEAN, EXCITING, VASP)}
 
 
 def code_names() -> tuple[str, ...]:
