@@ -13,7 +13,9 @@ from nearedge.errors import InputRefused
 
 __all__ = ["Code", "CodeResult", "InputSet", "Progress", "code_names", "get_code"]
 
-_CODES: dict[str, Code] = {code.name: code for code in (FEFF, XSPECTRA, GPAW, OCEAN, EXCITING, VASP)}
+_CODES: dict[str, Code] = {
+    code.name: code for code in (FEFF, XSPECTRA, GPAW, OCEAN, EXCITING, VASP)
+}
 
 
 def code_names() -> tuple[str, ...]:
