@@ -6,6 +6,7 @@ documents whoever computed them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,7 @@ from nearedge.schemas import (
 )
 from nearedge.schemas.calculation import calculation_id, parameters_id
 from nearedge.schemas.spectrum import site_spectrum_id
+from nearedge.store.packing import held_files
 from nearedge.store.records import Record
 
 
@@ -126,8 +128,12 @@ def completed_record(
     origin: str = "run",
     host: str | None = None,
     run_dir: str | None = None,
+    parents: Sequence[str] = (),
 ) -> Record:
-    """Return the documents of a calculation that gave a spectrum."""
+    """Return the documents of a calculation that gave a spectrum.
+
+    `parents` are the calculations that it was made from, without their expensive part.
+    """
     calculation = _calculation(site, COMPLETED, project=project, origin=origin, host=host)
     calculation.results = result.results
     calculation.warnings = list(result.warnings)
@@ -135,6 +141,10 @@ def completed_record(
     calculation.wall_seconds = result.wall_seconds
     calculation.cpu_seconds = result.cpu_seconds
     calculation.run_dir = run_dir
+    calculation.parents = list(parents)
+    if site.inputs.restart_key is not None:
+        calculation.restart_key = site.inputs.restart_key
+        calculation.restart = held_files(result.restart)
     return Record(calculation, _site_spectrum(site, result, project), site.structure)
 
 

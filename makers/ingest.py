@@ -11,9 +11,9 @@ from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
+from nearedge.codes import get_code
 from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
-from nearedge.codes.feff.finished import iter_finished
-from nearedge.errors import IngestError, SpectrumError, StructureError
+from nearedge.errors import SpectrumError, StructureError
 from nearedge.makers.average import SiteShare, average_document
 from nearedge.makers.documents import Site, completed_record, parameters_id_of
 from nearedge.schemas import SourceRef, SpectrumDoc, StructureDoc
@@ -112,7 +112,7 @@ def ingest_path(
     path
         Folder or archive.
     code
-        Which code made the calculations; ``feff`` so far.
+        Which code made the calculations.
     store
         Where they go.
     project
@@ -123,13 +123,14 @@ def ingest_path(
     Raises
     ------
     IngestError
-        If `path` is neither folder nor archive, or the code's output cannot be read yet.
+        If `path` is neither folder nor archive.
+    InputRefused
+        If no code has that name.
     """
-    if code != "feff":
-        raise IngestError(f"Finished calculations of {code!r} cannot be read; only of 'feff'.")
+    simulation = get_code(code)
     ledger = IngestLedger(store.database)
     earlier = _Earlier(store, ledger, project)
-    batch = _Batch(store, ledger, project)
+    batch = _Batch(store, ledger, project, simulation.name)
     bad: list[tuple[str, str]] = []
     known = 0
     share = 0.0
@@ -138,7 +139,7 @@ def ingest_path(
         nonlocal share
         share = fraction
 
-    runs = iter_finished(path, known=earlier.recognises, progress=note_share)
+    runs = simulation.finished(path, known=earlier.recognises, progress=note_share)
     for seen, run in enumerate(runs, start=1):
         if isinstance(run, BadRun):
             bad.append((run.label, run.reason))
@@ -203,10 +204,13 @@ class _Material:
 class _Batch:
     """Runs that are written together: records, then averages, then the ledger."""
 
-    def __init__(self, store: SpectraStore, ledger: IngestLedger, project: str | None) -> None:
+    def __init__(
+        self, store: SpectraStore, ledger: IngestLedger, project: str | None, code: str
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._project = project
+        self._code = code
         self._materials: list[_Material] = []
         self._records: list[Record] = []
         self._fingerprints: dict[str, str] = {}
@@ -225,7 +229,7 @@ class _Batch:
         """
         material = self._material(run)
         inputs = InputSet(
-            code="feff",
+            code=self._code,
             code_version=run.code_version,
             protocol=run.protocol,
             files=run.inputs,

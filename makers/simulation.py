@@ -8,7 +8,9 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import jobflow
 from jobflow.core.job import job
@@ -17,8 +19,15 @@ from jobflow.core.state import CURRENT_JOB
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
-from nearedge.codes import get_code
-from nearedge.errors import CodeError, DatabaseUnavailable, ResourceError, StructureError
+from nearedge.codes import Code, get_code
+from nearedge.codes.sidecar import SIDECAR, sidecar_text
+from nearedge.errors import (
+    CodeError,
+    DatabaseError,
+    DatabaseUnavailable,
+    ResourceError,
+    StructureError,
+)
 from nearedge.launch.fireworks import refuse_memory_store
 from nearedge.makers.documents import Site, completed_record, describe_site, failed_record
 from nearedge.makers.leftover import load_leftover, remove_leftover, save_leftover
@@ -27,7 +36,7 @@ from nearedge.schemas.spectrum import site_spectrum_id
 from nearedge.settings import Settings, get_settings
 from nearedge.store.claims import Claims
 from nearedge.store.connection import connect
-from nearedge.store.records import Record
+from nearedge.store.records import Record, Restart
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.absorbers import unique_absorbers
 from nearedge.structures.checks import check_structure
@@ -131,7 +140,8 @@ class SimulationMaker(Maker):
             folder = settings.runs / site.calculation_id
             record = load_leftover(folder, site.calculation_id)
             if record is None:
-                record = self._run(site, settings, claim.progress)
+                restart = self._restart(SpectraStore(database), site)
+                record = self._run(site, settings, claim.progress, restart)
                 save_leftover(folder, record)
             self._store_patiently(record, settings)
             remove_leftover(folder)
@@ -166,7 +176,32 @@ class SimulationMaker(Maker):
             store.add_project([site.calculation_id], self.project)
         return _outcome(site, calculation)
 
-    def _run(self, site: Site, settings: Settings, progress: Callable[[str], None]) -> Record:
+    def _restart(self, store: SpectraStore, site: Site) -> Restart | None:
+        """Return what another calculation on this site left for this one, or None."""
+        if site.inputs.restart_key is None or site.refusal is not None:
+            return None
+        try:
+            return store.restart(
+                site.inputs.restart_key,
+                structure_key=site.structure.structure_key,
+                absorbing_index=site.absorbing_index,
+                edge=site.edge,
+                code=site.inputs.code,
+                code_version=site.inputs.code_version,
+            )
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            log.warning("%s is computed in full: %s", site.label, error)
+            return None
+
+    def _run(
+        self,
+        site: Site,
+        settings: Settings,
+        progress: Callable[[str], None],
+        restart: Restart | None,
+    ) -> Record:
         """Run the code in a fresh folder; a named failure gives a record like a result does."""
         host = socket.gethostname()
         if site.refusal is not None:
@@ -174,10 +209,15 @@ class SimulationMaker(Maker):
         # A folder of its own for each attempt: an earlier one may have left files behind.
         run_dir = settings.runs / site.calculation_id / uuid.uuid4().hex[:12]
         code = get_code(site.inputs.code)
+        refuse_missing(code)
         kept = False
         try:
             result = code.run(
-                site.inputs, run_dir, stage_timeout=settings.stage_timeout, progress=progress
+                site.inputs,
+                run_dir,
+                stage_timeout=settings.stage_timeout,
+                progress=progress,
+                restart=None if restart is None else restart.files,
             )
             kept = settings.keep_runs
             return completed_record(
@@ -186,6 +226,7 @@ class SimulationMaker(Maker):
                 project=self.project,
                 host=host,
                 run_dir=str(run_dir) if kept else None,
+                parents=[] if restart is None else [restart.calculation_id],
             )
         except CodeError as error:
             kept = True
@@ -194,7 +235,9 @@ class SimulationMaker(Maker):
             raise ResourceError(f"{site.label} could not be run in {run_dir}: {error}.") from error
         finally:
             # Also after a full disk or a stop: files that nobody will read make neither better.
-            if not kept:
+            if kept:
+                _say_what_it_is(site, run_dir)
+            else:
                 shutil.rmtree(run_dir, ignore_errors=True)
 
     def _store_patiently(self, record: Record, settings: Settings) -> None:
@@ -219,6 +262,36 @@ class SimulationMaker(Maker):
                 log.warning("The result waits for the database: %s", error)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def refuse_missing(code: Code) -> None:
+    """Refuse to run a code here if what it starts is not there.
+
+    Raises
+    ------
+    ResourceError
+        Naming what is missing, and how to get it.
+    """
+    availability = code.availability()
+    if not availability.found:
+        raise ResourceError(
+            f"{code.title} cannot run on {socket.gethostname()}: {availability.detail}; "
+            f"{availability.remedy}."
+        )
+
+
+def _say_what_it_is(site: Site, run_dir: Path) -> None:
+    """Put `nearedge.json` into a folder that is kept; without it, it is only harder to ingest."""
+    text = sidecar_text(
+        site.inputs,
+        site.structure.to_structure(),
+        site.absorbing_index,
+        site.edge,
+        label=site.structure.source.label,
+        ran=True,
+    )
+    with suppress(OSError):
+        (run_dir / SIDECAR).write_text(text, encoding="utf-8")
 
 
 def multiplicity_of(structure: Structure, index: int) -> int:

@@ -86,6 +86,14 @@ class CalculationDoc(Document):
         default_factory=list, description="calculation_ids it was made from."
     )
     origin: str = Field("run", description="`run`, or `ingest:<label>` for others' results.")
+    restart_key: str | None = Field(
+        None, description="The same for all calculations on a site that can share `restart`."
+    )
+    restart: dict[str, str] = Field(
+        default_factory=dict,
+        description="What another spectrum can be made from without the expensive part: name of "
+        "the file to `base64:<content>`, or in the store to `blob:<sha256>`.",
+    )
     projects: list[str] = Field(default_factory=list)
 
     @property

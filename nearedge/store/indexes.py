@@ -26,6 +26,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("code", "protocol"),
         ("parameters_id",),
         ("state", "code"),
+        ("restart_key",),
     ),
     "structures": (("structure_id",),),
     "features": (("structure_key",),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TypeVar
@@ -39,6 +40,9 @@ def _rows(document: Document) -> int:
 
 _ARRAYS = {"spectra": ("energy", "absorption")}
 _TEXTS = {"calculations": ("inputs",)}
+_FILES = {"calculations": ("restart",)}
+"""Bytes of files by name: always blobs, and fetched only by who asks for them."""
+_BASE64 = "base64:"
 _TREES: dict[str, tuple[tuple[str, Callable[[Document], int]], ...]] = {
     "structures": (("structure", _sites),),
     "datasets": (
@@ -72,10 +76,25 @@ def pack(document: Document) -> tuple[Stored, dict[str, bytes]]:
             [name, to_blob(text.encode()) if len(text) > TEXT_LIMIT else text]
             for name, text in stored[field].items()
         ]
+    for field in _FILES.get(document.collection, ()):
+        stored[field] = [
+            [
+                name,
+                to_blob(b64decode(held.removeprefix(_BASE64)))
+                if held.startswith(_BASE64)
+                else held,
+            ]
+            for name, held in stored[field].items()
+        ]
     for field, length in _TREES.get(document.collection, ()):
         if length(document) > LIST_LIMIT:
             stored[field] = to_blob(json.dumps(stored[field]).encode())
     return stored, blobs
+
+
+def held_files(contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the bytes of files by name in the form in which a document holds them."""
+    return {name: _BASE64 + b64encode(held).decode() for name, held in contents.items()}
 
 
 def unpack(
@@ -145,13 +164,20 @@ def _references(collection: str, stored: Stored, *, texts: bool) -> list[str]:
 
 def all_references(collection: str, stored: Stored) -> list[str]:
     """Return the ids of all blobs that a stored document (or a projection of it) names."""
-    return _references(collection, stored, texts=True)
+    files = [
+        reference
+        for field in _FILES.get(collection, ())
+        for _, held in stored.get(field, ())
+        if (reference := _reference(held)) is not None
+    ]
+    return _references(collection, stored, texts=True) + files
 
 
 def large_fields(collection: str) -> list[str]:
     """Return the fields of a collection that may name blobs."""
     trees = [name for name, _ in _TREES.get(collection, ())]
-    return [*_ARRAYS.get(collection, ()), *_TEXTS.get(collection, ()), *trees]
+    files = _FILES.get(collection, ())
+    return [*_ARRAYS.get(collection, ()), *_TEXTS.get(collection, ()), *files, *trees]
 
 
 def _restore(collection: str, stored: Stored, contents: Mapping[str, bytes]) -> None:
@@ -162,6 +188,9 @@ def _restore(collection: str, stored: Stored, contents: Mapping[str, bytes]) -> 
             stored[field] = np.frombuffer(contents[reference], dtype="<f8").tolist()
     for field in _TEXTS.get(collection, ()):
         stored[field] = {name: _text(text, contents) for name, text in stored.get(field, ())}
+    for field in _FILES.get(collection, ()):
+        # Not there in documents of releases before there was such a field.
+        stored[field] = dict(stored.get(field, ()))
     for field, _ in _TREES.get(collection, ()):
         reference = _reference(stored[field])
         if reference is not None:

@@ -50,6 +50,14 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Restart:
+    """Files that a calculation left, from which others on its site are made faster."""
+
+    calculation_id: str
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
 class RecordCounts:
     """How many calculations were new (or replaced a failure), and how many known."""
 

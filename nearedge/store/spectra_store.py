@@ -14,7 +14,7 @@ from nearedge.schemas.document import Document
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
 from nearedge.schemas.structure import StructureDoc
 from nearedge.settings import Settings
-from nearedge.store.blobs import BlobStore
+from nearedge.store.blobs import PREFIX, BlobStore
 from nearedge.store.connection import connect
 from nearedge.store.indexes import ensure_indexes
 from nearedge.store.operations import Document as Stored
@@ -22,9 +22,9 @@ from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.packing import all_references, checked_version, large_fields, unpack
 from nearedge.store.queries import CalculationQuery, Query, SpectrumQuery
 from nearedge.store.recording import Recorder
-from nearedge.store.records import Record, RecordCounts, SpectrumRow
+from nearedge.store.records import Record, RecordCounts, Restart, SpectrumRow
 
-__all__ = ["Record", "RecordCounts", "SpectraStore", "SpectrumRow"]
+__all__ = ["Record", "RecordCounts", "Restart", "SpectraStore", "SpectrumRow"]
 
 D = TypeVar("D", bound=Document)
 T = TypeVar("T")
@@ -127,6 +127,44 @@ class SpectraStore:
     def structure(self, structure_key: str) -> StructureDoc | None:
         """Return an exact structure, or None."""
         return self._one(StructureDoc, structure_key)
+
+    @operation
+    def restart(
+        self,
+        restart_key: str,
+        *,
+        structure_key: str,
+        absorbing_index: int,
+        edge: str,
+        code: str,
+        code_version: str,
+    ) -> Restart | None:
+        """Return what a calculation of that key left for others on its site, or None.
+
+        Raises
+        ------
+        DatabaseError
+            If what it left is damaged.
+        """
+        found = self.database["calculations"].find_one(
+            {
+                "restart_key": restart_key,
+                "structure_key": structure_key,
+                "absorbing_index": absorbing_index,
+                "edge": edge,
+                "code": code,
+                "code_version": code_version,
+                "state": COMPLETED,
+                # A list of pairs: not empty.
+                "restart.0": {"$exists": True},
+            },
+            {"restart": 1},
+        )
+        if found is None:
+            return None
+        blobs = {name: str(held).removeprefix(PREFIX) for name, held in found["restart"]}
+        contents = self.blobs.get_many(list(blobs.values()))
+        return Restart(str(found["_id"]), {name: contents[each] for name, each in blobs.items()})
 
     # ---- reading many
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from pymatgen.core import Structure
 
 from nearedge import codes
-from nearedge.codes.base import CodeResult, InputSet, Progress
+from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
 from nearedge.makers import average, simulation
 from nearedge.schemas import Parameter
 from nearedge.schemas.spectrum import EnergyReference
@@ -25,13 +25,21 @@ class FakeCode:
     """Answers with a spectrum that depends on the site, or does what `behaviour` says."""
 
     name: str = "fake"
+    title: str = "A fake"
     edges: tuple[str, ...] = ("K",)
     runs: list[tuple[int, Path]] = field(default_factory=list)
     behaviour: Callable[[Path], None] = lambda run_dir: None
     refuses: Callable[[int], None] = lambda index: None
+    restart_key: str | None = None
+    radius: float = 4.0
+    found: bool = True
+    restarts: list[dict[str, bytes] | None] = field(default_factory=list)
 
     def version(self) -> str:
         return "1"
+
+    def availability(self) -> Availability:
+        return Availability(True, "here") if self.found else Availability(False, "x", "get it")
 
     def inputs(
         self, structure: Structure, absorbing_index: int, edge: str, protocol: str
@@ -42,7 +50,8 @@ class FakeCode:
             code_version=self.version(),
             protocol=f"{protocol}@1",
             files={"in": f"{absorbing_index}"},
-            parameters={"radius": Parameter(value=4.0, unit="angstrom")},
+            parameters={"radius": Parameter(value=self.radius, unit="angstrom")},
+            restart_key=self.restart_key,
         )
 
     def run(
@@ -52,7 +61,9 @@ class FakeCode:
         *,
         stage_timeout: float,
         progress: Progress | None = None,
+        restart: Mapping[str, bytes] | None = None,
     ) -> CodeResult:
+        self.restarts.append(None if restart is None else dict(restart))
         self.runs.append((int(inputs.files["in"]), run_dir))
         run_dir.mkdir(parents=True)
         (run_dir / "out").write_text("a file of the run")
@@ -66,6 +77,7 @@ class FakeCode:
             broadening=[],
             wall_seconds=0.1,
             cpu_seconds=0.1,
+            restart={} if self.restart_key is None else {"x.sav": b"\x00lanczos", "y.sav": b"y"},
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from nearedge.errors import DatabaseError, IngestError, SpectrumError
+from nearedge.errors import DatabaseError, InputRefused, SpectrumError
 from nearedge.makers import ingest
 from nearedge.makers.ingest import ingest_path
 from nearedge.settings import Settings
@@ -229,9 +229,9 @@ def test_a_bad_file_is_listed_with_its_reason_and_stops_nothing(
     assert reason in said
 
 
-def test_only_feff_can_be_read_so_far(store: SpectraStore, tmp_path: Path) -> None:
-    with pytest.raises(IngestError, match="'vasp'"):
-        ingest_path(tmp_path, "vasp", store)
+def test_a_code_that_is_none_is_refused_by_name(store: SpectraStore, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="'nexafs'"):
+        ingest_path(tmp_path, "nexafs", store)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobflow import CURRENT_JOB, Job, JobStore
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, jsanitize
 
+from nearedge.codes.sidecar import SIDECAR, parse_sidecar
 from nearedge.errors import (
     CodeError,
     DatabaseUnavailable,
@@ -28,6 +30,7 @@ from nearedge.settings import Settings
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.identity import structure_key
 from nearedge.structures.source import LoadedStructure
 
 Molecule = Callable[[str], LoadedStructure]
@@ -261,6 +264,83 @@ def test_somebody_who_finished_it_while_we_waited_for_the_claim_is_believed(
     monkeypatch.setattr(simulation.Claims, "hold", overtaken)
     assert compute(maker, molecule("CO")).completed
     assert len(fake.runs) == 1
+
+
+def test_what_an_earlier_calculation_left_is_used_and_named_as_parent(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    fake.restart_key = "all but the broadening"
+    first = compute(maker, molecule("CO"))
+    fake.radius = 5.0
+    second = compute(maker, molecule("CO"))
+    compute(maker, molecule("CO"), 1)
+    compute(maker, molecule("CN"))
+    fake.restart_key = "another"
+    fake.radius = 6.0
+    compute(maker, molecule("CO"))
+    left = {"x.sav": b"\x00lanczos", "y.sav": b"y"}
+    assert fake.restarts == [None, left, None, None, None], "of this very site and key only"
+    calculation = store.calculation(second.calculation_id)
+    assert calculation is not None
+    assert calculation.parents == [first.calculation_id]
+    assert calculation.restart_key == "all but the broadening"
+    assert all(held.startswith("blob:") for held in calculation.restart.values())
+    assert not store.orphans(older_than=timedelta(0))
+
+
+def test_what_an_earlier_calculation_left_damaged_costs_time_only(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    fake.restart_key = "all but the broadening"
+    compute(maker, molecule("CO"))
+    store.database["blobs"].delete_many({})
+    fake.radius = 5.0
+    assert compute(maker, molecule("CO")).completed
+    assert fake.restarts == [None, None]
+
+
+def test_a_result_for_others_survives_a_database_that_is_away(
+    maker: SimulationMaker, molecule: Molecule, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.restart_key = "all but the broadening"
+    away(1, monkeypatch)
+    with pytest.raises(DatabaseUnavailable):
+        compute(maker, molecule("CO"))
+    compute(maker, molecule("CO"))
+    fake.radius = 5.0
+    compute(maker, molecule("CO"))
+    assert fake.restarts == [None, {"x.sav": b"\x00lanczos", "y.sav": b"y"}]
+
+
+def test_a_worker_without_the_program_says_what_is_missing(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any, in_memory: Settings
+) -> None:
+    fake.found = False
+    with pytest.raises(ResourceError, match=r"A fake cannot run on .*: x; get it"):
+        compute(maker, molecule("CO"))
+    assert store.count(CalculationQuery()) == 0
+    assert not fake.runs
+    fake.found = True
+    known = compute(maker, molecule("CO"))
+    fake.found = False
+    assert compute(maker, molecule("CO")) == known, "what is known needs no program"
+
+
+def test_a_folder_that_is_kept_says_what_it_is_of(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    def fail(run_dir: Path) -> None:
+        raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    calculation = store.calculation(compute(maker, molecule("OCO"), 1).calculation_id)
+    assert calculation is not None
+    assert calculation.run_dir is not None
+    told = parse_sidecar((Path(calculation.run_dir) / SIDECAR).read_text())
+    assert (told.label, told.code, told.absorbing_index, told.edge) == ("OCO", "fake", 1, "K")
+    assert structure_key(told.structure) == calculation.structure_key
+    assert told.parameters == calculation.parameters
+    assert told.code_version == "1"
 
 
 def test_under_fireworks_a_memory_store_is_refused_before_the_run(
