@@ -15,6 +15,7 @@ from nearedge.codes import get_code
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.makers.average import AverageMaker, SiteShare
 from nearedge.makers.documents import Site, describe_site
+from nearedge.makers.elk import ElkMaker
 from nearedge.makers.exciting import ExcitingMaker
 from nearedge.makers.feff import FeffMaker
 from nearedge.makers.gpaw import GpawMaker
@@ -29,6 +30,7 @@ from nearedge.structures.checks import check_structure
 _SITE_MAKERS: dict[str, type[SimulationMaker]] = {
     "feff": FeffMaker,
     "xspectra": XSpectraMaker,
+    "elk": ElkMaker,
     "gpaw": GpawMaker,
     "ocean": OceanMaker,
     "exciting": ExcitingMaker,

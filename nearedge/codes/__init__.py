@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nearedge.codes.base import Code, CodeResult, InputSet, Progress
+from nearedge.codes.elk import ELK
 from nearedge.codes.exciting import EXCITING
 from nearedge.codes.feff import FEFF
 from nearedge.codes.gpaw import GPAW
@@ -14,7 +15,7 @@ from nearedge.errors import InputRefused
 __all__ = ["Code", "CodeResult", "InputSet", "Progress", "code_names", "get_code"]
 
 _CODES: dict[str, Code] = {
-    code.name: code for code in (FEFF, XSPECTRA, GPAW, OCEAN, EXCITING, VASP)
+    code.name: code for code in (FEFF, XSPECTRA, ELK, GPAW, OCEAN, EXCITING, VASP)
 }
 
 

@@ -1,0 +1,202 @@
+"""Run Elk: ground state, promoted level, BSE, plot; each looked at before the next is started."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
+from nearedge.codes.elk.deck import parse_deck
+from nearedge.codes.elk.dielectric import read_lines
+from nearedge.codes.elk.failures import failure_in
+from nearedge.codes.elk.inputs import (
+    BSE_DECK,
+    CORE,
+    DECK,
+    GROUND,
+    PLOT_DECK,
+    SCF_DECK,
+)
+from nearedge.codes.elk.levels import parse_core_level
+from nearedge.codes.elk.parse import (
+    LOGS,
+    RESTART,
+    bse_of,
+    checked_bands,
+    from_lines,
+    read_folder,
+    same_spectrum,
+)
+from nearedge.codes.elk.promoted import promoted_level
+from nearedge.codes.elk.species import parse_species, search_margin
+from nearedge.codes.executables import Executable
+from nearedge.codes.execution import StageOutcome, claim, disk_errors, run_stage, write_files
+from nearedge.errors import CodeError, ResourceError, SettingsError
+
+ELK_BINARY = Executable("elk_command", "elk-lapw")
+UNKNOWN = "unknown"
+STATE = "STATE.OUT"
+_VERSION = re.compile(r"Elk code version (\S+) started")
+_BULKY = ("STATE.OUT", "EVECFV.OUT", "EVECSV.OUT", "HMLBSE.OUT", "EPSINV.OUT")
+"""What only the next stage needs; hundreds of MB at finer meshes."""
+
+
+def elk_version() -> str:
+    """Return the version that the binary prints, or ``unknown``."""
+    try:
+        return _ask(tuple(ELK_BINARY.argv())) if ELK_BINARY.path() is not None else UNKNOWN
+    except SettingsError:
+        return UNKNOWN
+
+
+def elk_availability() -> Availability:
+    """Look for the program."""
+    found = ELK_BINARY.availability()
+    return replace(found, detail=f"{elk_version()} ({found.detail})") if found.found else found
+
+
+@cache
+def _ask(argv: tuple[str, ...]) -> str:
+    """Start Elk where there is no input: it prints its version and stops."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return UNKNOWN
+    match = _VERSION.search(done.stdout)
+    return UNKNOWN if match is None else match.group(1)
+
+
+def run_elk(
+    inputs: InputSet,
+    run_dir: Path,
+    *,
+    stage_timeout: float,
+    progress: Progress | None = None,
+    restart: Mapping[str, bytes] | None = None,
+) -> CodeResult:
+    """Run Elk on `inputs` in `run_dir`, which must be empty or absent.
+
+    With `restart`, Elk is not run: the spectrum is summed from the stored transitions of its BSE.
+
+    Raises
+    ------
+    CodeError
+        A named failure; see `read_folder` and `failure_in`.
+    ResourceError
+        The program is missing, or the machine is at fault.
+    """
+    if restart is not None and RESTART in restart:
+        claim(run_dir)
+        write_files(run_dir, {**inputs.files, RESTART: restart[RESTART]})
+        deck = parse_deck(inputs.files[f"{CORE}/{PLOT_DECK}"])
+        result = from_lines(restart[RESTART], deck)
+        return replace(result, restart={RESTART: restart[RESTART]}, cpu_seconds=0.0)
+    available = ELK_BINARY.availability()
+    if not available.found:
+        raise ResourceError(f"{available.detail}: {available.remedy}.")
+    claim(run_dir)
+    write_files(run_dir, inputs.files)
+    run = _Run(run_dir, stage_timeout, progress)
+    run.stage("ground", GROUND, DECK)
+    _check_search(run_dir)
+    with disk_errors():
+        shutil.move(run_dir / GROUND / STATE, run_dir / CORE / STATE)
+    run.stage("scf", CORE, SCF_DECK)
+    core = run_dir / CORE
+    checked_bands(run_dir, promoted_level(core, parse_deck((core / SCF_DECK).read_text())))
+    run.stage("bse", CORE, BSE_DECK)
+    run.stage("plot", CORE, PLOT_DECK)
+    result = read_folder(run_dir)
+    kept = _stored(run_dir)
+    with disk_errors():
+        for name in _BULKY:
+            (core / name).unlink(missing_ok=True)
+    return replace(
+        result,
+        restart={} if kept is None else {RESTART: kept},
+        wall_seconds=sum(each.wall_seconds for each in run.outcomes),
+        cpu_seconds=sum(each.cpu_seconds for each in run.outcomes),
+    )
+
+
+class _Run:
+    """Stages one after the other, each judged by its output."""
+
+    def __init__(self, run_dir: Path, stage_timeout: float, progress: Progress | None) -> None:
+        self._run_dir = run_dir
+        self._stage_timeout = stage_timeout
+        self._progress = progress
+        self.outcomes: list[StageOutcome] = []
+
+    def stage(self, name: str, folder: str, deck: str) -> None:
+        """Run one deck.
+
+        Raises
+        ------
+        CodeError, ResourceError
+            What its output tells of.
+        """
+        place = self._run_dir / folder
+        if deck != DECK:
+            with disk_errors():
+                shutil.copyfile(place / deck, place / DECK)
+        outcome = run_stage(
+            ELK_BINARY.argv(),
+            place,
+            stage=f"elk {name}",
+            log=LOGS[name],
+            stage_timeout=self._stage_timeout,
+            progress=self._progress,
+        )
+        self.outcomes.append(outcome)
+        log = (place / LOGS[name]).read_text(encoding="utf-8", errors="replace")
+        if failure := failure_in(log, f"Elk's stage {name}"):
+            raise failure
+
+
+def _check_search(run_dir: Path) -> None:
+    """Refuse to go on where the search for the 1s level would miss it.
+
+    Raises
+    ------
+    CodeError
+        ``core_level_not_found``, with the level that the ground state has.
+    """
+    text = (run_dir / GROUND / "EVALCORE.OUT").read_text(encoding="utf-8")
+    level = parse_core_level(text)
+    deck = parse_deck((run_dir / CORE / SCF_DECK).read_text())
+    name = deck.atoms[0][0]
+    species = parse_species((run_dir / CORE / name).read_text(), name)
+    start = species.orbitals[-1].terms[-1][0]
+    if level is None or not start < level < start + 2 * search_margin(level):
+        raise CodeError(
+            "core_level_not_found",
+            f"The ground state has the 1s level at {level} Ha; the search for it starts at "
+            f"{start:.2f} Ha and would not find it.",
+        )
+
+
+def _stored(run_dir: Path) -> bytes | None:
+    """Return the transitions for another width, if they give the very spectrum that Elk plotted."""
+    bse = bse_of(run_dir)
+    core = run_dir / CORE
+    deck = parse_deck((core / PLOT_DECK).read_text())
+    kpoints = 1
+    for count in deck.numbers("ngridk", [1, 1, 1]):
+        kpoints *= int(count)
+    try:
+        lines = read_lines(core, kpoints, bse.volume, bse.fermi)
+    except (OSError, ValueError, IndexError):
+        return None
+    if not same_spectrum(lines, core, deck.number("swidth", 0.001), bse.first):
+        return None
+    return lines.to_bytes(**bse.numbers())
