@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+
+from pymatgen.core import Structure
 
 from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
 from nearedge.codes.finished import Described, iter_run_folders
@@ -20,7 +24,14 @@ from nearedge.codes.vasp.deck import (
     read_structure,
     stated_parameters,
 )
-from nearedge.codes.vasp.parse import OUTCAR, TRACE, parse_outcar, read_folder, read_incar
+from nearedge.codes.vasp.parse import (
+    OUTCAR,
+    TRACE,
+    Outcar,
+    parse_outcar,
+    read_folder,
+    read_incar,
+)
 from nearedge.errors import IngestError
 from nearedge.schemas.calculation import Parameter
 
@@ -44,6 +55,7 @@ def describe(folder: Path, make: MakeInputs) -> Described:
             f"POSCAR has {len(structure)} sites, OUTCAR {sum(outcar.ions_per_type)}: they are of "
             "different calculations"
         )
+    _check_elements(structure, outcar)
     index = absorbing_site(tags, outcar.ions_per_type)
     edge = edge_of(outcar.n, outcar.l)
     parameters, protocol = recognise(
@@ -57,6 +69,16 @@ def describe(folder: Path, make: MakeInputs) -> Described:
     )
     texts[SPEC] = "".join(f"{name}\n" for name in outcar.potentials)
     return Described(structure, index, edge, parameters, protocol, texts)
+
+
+def _check_elements(structure: Structure, outcar: Outcar) -> None:
+    """Make sure that POSCAR's sites are of the elements of OUTCAR's potentials."""
+    sites = iter(structure)
+    for potential, count in zip(outcar.potentials, outcar.ions_per_type, strict=False):
+        element = re.split(r"[_.\d]", potential)[0]
+        for site in islice(sites, count):
+            if site.specie.symbol != element:
+                raise IngestError(f"POSCAR has {site.specie.symbol} where OUTCAR has {element}")
 
 
 def _texts(folder: Path) -> dict[str, str]:

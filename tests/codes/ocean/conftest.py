@@ -1,0 +1,76 @@
+"""The recorded calculation of others, and a stand-in for OCEAN that plays it back."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pymatgen.core import Structure
+
+from nearedge.codes.ocean.parse import read_deck
+from nearedge.settings import get_settings
+
+STAND_IN = """
+import pathlib, shutil, sys
+
+recorded, mode, deck = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+print("Welcome to OCEAN")
+if mode == "stage":
+    sys.exit("CNBSE stage failed")
+text = pathlib.Path(deck).read_text()
+assert "edges { 2 1 0 }" in text, text
+pathlib.Path("CNBSE").mkdir()
+for photon in sorted(pathlib.Path().glob("photon*")):
+    number = int(photon.name[6:])
+    if mode == "polarisation" and number == 2:
+        continue
+    lines = (recorded / f"absspct_Ti.0001_1s_0{number}").read_text().splitlines()
+    rows = [line.split() for line in lines[2:]]
+    # Twice the recorded spectrum, so that a reader of the recorded files would be found out.
+    rows = [" ".join([row[0], *(f"{2 * float(x):.8E}" for x in row[1:])]) for row in rows]
+    if mode == "nan" and number == 3:
+        rows[500] = rows[500].split()[0] + " NaN NaN NaN NaN"
+    pathlib.Path("CNBSE", f"absspct_Ti.0002_1s_0{number}").write_text(
+        "\\n".join([*lines[:2], *rows]) + "\\n"
+    )
+"""
+
+
+@pytest.fixture
+def recorded(shared: Callable[[str], Path]) -> Path:
+    return shared("data/recorded/ocean_ti4o5")
+
+
+@pytest.fixture
+def copied(recorded: Path, tmp_path: Path) -> Path:
+    """Return a copy of the recorded folder that a test may damage."""
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def ti4o5(recorded: Path) -> Structure:
+    return read_deck(recorded)[1]
+
+
+@pytest.fixture
+def stand_in(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """Return a switch that makes the settings' command the stand-in, in one of its modes."""
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN)
+
+    def use(mode: str) -> None:
+        words = [sys.executable, str(script), str(recorded), mode, "ocean.in"]
+        monkeypatch.setenv("NEAREDGE_OCEAN_COMMAND", shlex.join(words))
+        get_settings.cache_clear()
+
+    yield use
+    get_settings.cache_clear()
