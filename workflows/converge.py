@@ -189,13 +189,13 @@ def submit_convergence(
     if rerun_failed:
         retry = failed_steps(found.document)
         found = so_far(store, question, project=project, retry=retry)
-    _file(database, found, project)
+    document = _file(database, found, project)
     if found.pending is None:
-        return ConvergenceSubmission(found.document, "known")
+        return ConvergenceSubmission(document, "known")
     pad = launchpad(settings)
     ensure_launchpad_indexes(pad)
-    state = _enqueue(pad, maker, loaded, absorbing_index, retry, found.document)
-    return ConvergenceSubmission(found.document, state)
+    state = _enqueue(pad, maker, loaded, absorbing_index, retry, document)
+    return ConvergenceSubmission(document, state)
 
 
 def failed_steps(document: ConvergenceDoc) -> list[str]:
@@ -203,12 +203,12 @@ def failed_steps(document: ConvergenceDoc) -> list[str]:
     return [step.calculation_id for each in document.parameters for step in each.failures]
 
 
-def _file(database: MongoDatabase, found: SoFar, project: str | None) -> None:
-    """Store what is known now, and file its calculations under the project."""
-    ConvergenceStore(database).put(found.document)
+def _file(database: MongoDatabase, found: SoFar, project: str | None) -> ConvergenceDoc:
+    """Store what is known now, file its calculations under the project; return it as stored."""
     if project is not None:
         steps = [step for each in found.document.parameters for step in each.steps]
         SpectraStore(database).add_project([step.calculation_id for step in steps], project)
+    return ConvergenceStore(database).put(found.document)
 
 
 @operation

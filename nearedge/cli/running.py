@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -56,17 +56,21 @@ def work_the_queue(
     forever: bool = False,
     title: str = "Computing",
     tell: Callable[[Ended], None] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> Worked:
-    """Put lost jobs back, run `workers` until nothing is ready (or `forever`), and sum up."""
+    """Put lost jobs back, run `workers` until nothing is ready (or `forever`), and sum up.
+
+    With `about`, only jobs count that say this of themselves, such as one ``convergence_id``.
+    """
     database = connect(settings)
     with database_errors():
         recovered = recover(launchpad(settings), database)
-    watch = QueueWatch(settings, tell)
+    watch = QueueWatch(settings, tell, about or {})
     watch()  # before any worker starts, so that no job ends unseen
     pool = PoolSummary()
     if forever or watch.pending:
         with display(watch, title) as look:
-            pool = run_workers(workers, settings, forever=forever, watch=look)
+            pool = run_workers(workers, settings, forever=forever, watch=look, about=about)
         watch()
     completed = [job for job in watch.ended if job.state == COMPLETED]
     return Worked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -60,10 +60,13 @@ class QueueWatch:
         Which queue.
     tell
         Called once with each job that has ended since the last look.
+    about
+        Look only at jobs that say this of themselves, such as one ``convergence_id``.
     """
 
     settings: Settings
     tell: Callable[[Ended], None] | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
     ended: list[Ended] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
     pending: int = 0
@@ -87,7 +90,9 @@ class QueueWatch:
         return Counter(job.state for job in self.ended if job.state != COMPLETED)
 
     def _look(self, pad: LaunchPad, database: MongoDatabase) -> None:
-        now = {row["fw_id"] for row in pad.fireworks.find(_IN_PENDING, {"fw_id": 1, "_id": 0})}
+        ours = {f"spec.{SPEC_KEY}.{name}": value for name, value in self.about.items()}
+        pending = pad.fireworks.find(_IN_PENDING | ours, {"fw_id": 1, "_id": 0})
+        now = {row["fw_id"] for row in pending}
         gone = sorted(self._known - now)
         self._known |= now
         self.pending = len(now)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,7 @@ def run_workers(
     forever: bool = False,
     watch: Callable[[], None] | None = None,
     watch_seconds: float = 1.0,
+    about: Mapping[str, str] | None = None,
 ) -> PoolSummary:
     """Start `count` workers, wait until the queue is empty, and return what they did.
 
@@ -83,6 +84,8 @@ def run_workers(
     watch
         Called every `watch_seconds` while workers run, for a live display. What it raises ends the
         workers and is raised on.
+    about
+        Take only jobs that say this of themselves, such as one ``convergence_id``.
 
     Raises
     ------
@@ -96,7 +99,9 @@ def run_workers(
     connect(settings)
     stop = threading.Event()
     with _signals(stop):
-        workers = [_start(number, settings, forever=forever) for number in range(count)]
+        workers = [
+            _start(number, settings, forever=forever, about=about or {}) for number in range(count)
+        ]
         try:
             _wait(workers, stop, watch, watch_seconds)
         finally:
@@ -125,7 +130,7 @@ def _is_setting(variable: str) -> bool:
     )
 
 
-def _start(number: int, settings: Settings, *, forever: bool) -> _Running:
+def _start(number: int, settings: Settings, *, forever: bool, about: Mapping[str, str]) -> _Running:
     logs = settings.home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     stem = f"worker-{os.getpid()}-{number}"
@@ -134,6 +139,8 @@ def _start(number: int, settings: Settings, *, forever: bool) -> _Running:
     command = [sys.executable, "-P", "-m", "nearedge.launch.worker", "--parent", str(os.getpid())]
     if forever:
         command.append("--forever")
+    for name, value in about.items():
+        command += ["--about", f"{name}={value}"]
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
             command,

@@ -32,6 +32,7 @@ from pymongo.errors import ConnectionFailure
 
 from nearedge.errors import DatabaseUnavailable, NearEdgeError, ResourceError
 from nearedge.launch.fireworks import (
+    SPEC_KEY,
     configure_jobflow,
     ensure_launchpad_indexes,
     launchpad,
@@ -77,6 +78,15 @@ class WorkerSummary:
 class Worker:
     """Takes Fireworks one after the other, each in a folder of its own under ``settings.runs``.
 
+    Parameters
+    ----------
+    settings
+        Which queue.
+    outage_patience
+        Seconds to wait for a database that went away.
+    about
+        Take only Fireworks that say this of themselves, such as one ``convergence_id``.
+
     Raises
     ------
     DatabaseUnavailable, ForeignDatabase
@@ -85,10 +95,18 @@ class Worker:
         If results would not outlive the process.
     """
 
-    def __init__(self, settings: Settings, *, outage_patience: float = OUTAGE_PATIENCE) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        outage_patience: float = OUTAGE_PATIENCE,
+        about: Mapping[str, str] | None = None,
+    ) -> None:
         self.settings = settings
         self.outage_patience = outage_patience
         self.identity = WorkerIdentity.of_this_process()
+        wanted = {f"spec.{SPEC_KEY}.{name}": value for name, value in (about or {}).items()}
+        self.fworker = FWorker(name=self.identity.name, query=wanted)
         self.summary = WorkerSummary()
         self.stopping = False
         self._tries: Counter[int] = Counter()
@@ -111,7 +129,7 @@ class Worker:
         while not self.stopping:
             folder: Path | None = None
             try:
-                if not self.pad.run_exists():
+                if not self.pad.run_exists(self.fworker):
                     if not forever:
                         break
                     time.sleep(IDLE_SECONDS)
@@ -139,7 +157,7 @@ class Worker:
         os.chdir(folder)
         CURRENT_JOB.reset()  # type: ignore[no-untyped-call]
         try:
-            launch_rocket(self.pad, FWorker(name=self.identity.name), strm_lvl="CRITICAL")
+            launch_rocket(self.pad, self.fworker, strm_lvl="CRITICAL")
         finally:
             CURRENT_JOB.reset()  # type: ignore[no-untyped-call]
             os.fchdir(before)
@@ -229,9 +247,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m nearedge.launch.worker", description=__doc__)
     parser.add_argument("--forever", action="store_true", help="wait for work when there is none")
     parser.add_argument("--parent", type=int, help="process to end with")
+    parser.add_argument("--about", action="append", default=[], help="take only jobs of NAME=VALUE")
     options = parser.parse_args(arguments)
     try:
-        worker = Worker(get_settings())
+        worker = Worker(get_settings(), about=dict(each.split("=", 1) for each in options.about))
         signal.signal(signal.SIGTERM, worker.stop)
         signal.signal(signal.SIGINT, worker.stop)
         if options.parent is not None:

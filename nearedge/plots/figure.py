@@ -15,6 +15,9 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7
 """Colours that people with colour-blindness tell apart, after Okabe and Ito's set; the yellow and
 the light orange are darkened, since lines in them vanish on white."""
 
+_ORDERED = ("#e69f42", "#c2476b", "#6a2d91", "#16124d")
+"""Light to dark, and told apart by people with colour-blindness by their lightness."""
+
 INK = "#1b1f24"
 """Colour of the curve that a figure is about."""
 
@@ -64,6 +67,8 @@ class Curve:
         The edge on this curve's axis in eV, before any shift; None where it is not known.
     shift
         What was added to the energies in eV to align the curve; printed in the legend.
+    color
+        In place of the palette's, such as one of `ordered_colors`.
     """
 
     label: str
@@ -73,6 +78,7 @@ class Curve:
     band: Band | None = None
     edge_energy: float | None = None
     shift: float | None = None
+    color: str | None = None
 
     @property
     def legend(self) -> str:
@@ -136,7 +142,7 @@ class Figure:
             if curve.role is Role.MAIN:
                 styles[curve.label] = Style(INK, 2.4, "solid", 1.0)
                 continue
-            color = PALETTE[coloured % len(PALETTE)]
+            color = curve.color or PALETTE[coloured % len(PALETTE)]
             dash = DASHES[coloured // len(PALETTE) % len(DASHES)]
             coloured += 1
             if curve.role is Role.DETAIL:
@@ -192,6 +198,15 @@ class Figure:
             difference = np.interp(energy, curve.energy, curve.absorption) - base.absorption[inside]
             residuals.append(replace(curve, energy=energy, absorption=difference, band=None))
         return replace(self, residuals=tuple(residuals))
+
+
+def ordered_colors(count: int) -> list[str]:
+    """Return colours from light to dark, for curves that follow one another."""
+    places = np.linspace(0.0, 1.0, max(count, 1))
+    channels = np.array([[int(each[n : n + 2], 16) for n in (1, 3, 5)] for each in _ORDERED])
+    stops = np.linspace(0.0, 1.0, len(_ORDERED))
+    mixed = np.array([np.interp(places, stops, channels[:, n]) for n in range(3)]).T.round()
+    return [f"#{int(r):02x}{int(g):02x}{int(b):02x}" for r, g, b in mixed[:count]]
 
 
 def unique_labels(labels: list[str]) -> list[str]:

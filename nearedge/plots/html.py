@@ -47,6 +47,12 @@ td { border-top: 1px solid #eaeef2; }
 thead th { font-weight: 600; color: #57606a; white-space: nowrap; }
 th[scope=row] { font-weight: 600; border-top: 1px solid #eaeef2; }
 .number { text-align: right; white-space: nowrap; }
+table.heat { width: auto; }
+.heat th, .heat td { padding: .55rem .8rem; border: 0; }
+.heat th { font-weight: 600; color: #57606a; white-space: nowrap; }
+.heat tbody td { text-align: center; white-space: pre-line; min-width: 5.5rem;
+  border: 2px solid #fff; }
+.heat .none { color: #8c959f; background: #f5f6f8; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .75rem;
   margin: 1.5rem 0; padding: 0; }
 .tiles div { background: #fff; border: 1px solid #d8dee4; border-radius: .6rem;
@@ -82,16 +88,47 @@ def page(title: str, body: str) -> str:
 
 def figure_html(figure: Figure, element_id: str) -> str:
     """Return `figure` as a fragment for a page that `page` makes."""
-    drawn = to_plotly(figure)
-    # `<` as < keeps a label from ending the script element.
+    return fragment(
+        to_plotly(figure),
+        element_id,
+        figure.title,
+        described=describe(figure),
+        subtitle=figure.subtitle,
+        caption=figure.caption,
+    )
+
+
+def fragment(
+    drawn: go.Figure,
+    element_id: str,
+    title: str,
+    *,
+    described: str,
+    subtitle: str = "",
+    caption: str = "",
+) -> str:
+    """Return what plotly draws, with plain text around it, as a fragment for a page.
+
+    Parameters
+    ----------
+    drawn
+        With its height in the layout.
+    element_id
+        Of the element that it is drawn in; different for each on a page.
+    title, subtitle, caption
+        Plain text; the last two may be empty.
+    described
+        One sentence for screen readers.
+    """
+    # `<` as \u003c keeps a label from ending the script element.
     text = drawn.to_json().replace("<", "\\u003c")
-    subtitle = f'<p class="subtitle">{html.escape(figure.subtitle)}</p>' if figure.subtitle else ""
-    caption = f"<figcaption>{html.escape(figure.caption)}</figcaption>" if figure.caption else ""
+    subtitle = f'<p class="subtitle">{html.escape(subtitle)}</p>' if subtitle else ""
+    caption = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     height = int(drawn.layout.height)
     return (
-        f"<figure><h3>{html.escape(figure.title)}</h3>{subtitle}"
+        f"<figure><h3>{html.escape(title)}</h3>{subtitle}"
         f'<div class="plot" id="{element_id}" style="height:{height}px" role="img" '
-        f'aria-label="{html.escape(describe(figure))}"></div>{caption}'
+        f'aria-label="{html.escape(described)}"></div>{caption}'
         f'<script>{{const f={text};Plotly.newPlot("{element_id}",f.data,f.layout,'
         "{responsive:true,displaylogo:false,typesetMath:false,"
         f"modeBarButtons:[{_BUTTONS}]}});}}</script></figure>"

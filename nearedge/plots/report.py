@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nearedge.plots.figure import Figure
 from nearedge.plots.html import figure_html, page
+from nearedge.plots.trend import Trend, trend_html
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,37 @@ class Text:
     notice: bool = False
 
 
-Block = Table | Tiles | Text | Figure
+@dataclass(frozen=True)
+class Heatmap:
+    """A square of numbers, each coloured by its value.
+
+    Parameters
+    ----------
+    labels
+        Of rows and columns alike.
+    cells
+        Value and text of each, None where there is no value; as many rows and columns as labels.
+    caption
+        One sentence above it.
+    low, high
+        Values of the palest and the darkest colour.
+    """
+
+    labels: Sequence[str]
+    cells: Sequence[Sequence[tuple[float, str] | None]]
+    caption: str = ""
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line to copy."""
+
+    text: str
+
+
+Block = Table | Tiles | Text | Figure | Heatmap | Trend | Command
 
 
 @dataclass(frozen=True)
@@ -92,13 +123,20 @@ def report_html(report: Report) -> str:
 def _block(block: Block, number: int) -> str:
     match block:
         case Text():
-            return _paragraph(block.text, "notice" if block.notice else "")
+            drawn = _paragraph(block.text, "notice" if block.notice else "")
+        case Command():
+            drawn = f"<p><code>{html.escape(block.text)}</code></p>"
         case Tiles():
-            return _tiles(block)
+            drawn = _tiles(block)
         case Table():
-            return _table(block)
+            drawn = _table(block)
+        case Heatmap():
+            drawn = _heatmap(block)
+        case Trend():
+            drawn = trend_html(block, f"figure-{number}")
         case Figure():
-            return figure_html(block, f"figure-{number}")
+            drawn = figure_html(block, f"figure-{number}")
+    return drawn
 
 
 def _paragraph(text: str, kind: str) -> str:
@@ -127,6 +165,34 @@ def _table(table: Table) -> str:
         f"<tbody>{rows}</tbody></table></div>"
     )
     return f"<details><summary>{words}</summary>{drawn}</details>" if table.folded else drawn
+
+
+def _heatmap(heatmap: Heatmap) -> str:
+    labels = [html.escape(label) for label in heatmap.labels]
+    head = "".join(f'<th scope="col">{label}</th>' for label in labels)
+    rows = "".join(
+        f'<tr><th scope="row">{label}</th>{"".join(_shaded(heatmap, cell) for cell in row)}</tr>'
+        for label, row in zip(labels, heatmap.cells, strict=True)
+    )
+    caption = f"<caption>{html.escape(heatmap.caption)}</caption>" if heatmap.caption else ""
+    return (
+        f'<div class="scroll" tabindex="0"><table class="heat">{caption}<thead><tr><td></td>{head}'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _shaded(heatmap: Heatmap, cell: tuple[float, str] | None) -> str:
+    if cell is None:
+        return '<td class="none" title="not compared">—</td>'
+    value, text = cell
+    share = min(1.0, max(0.0, (value - heatmap.low) / (heatmap.high - heatmap.low)))
+    # From near white to the blue of the palette; white letters where it is dark.
+    red, green, blue = (
+        round(a + (b - a) * share) for a, b in zip((244, 248, 252), (0, 82, 138), strict=True)
+    )
+    ink = "#fff" if share > 0.55 else "#1b1f24"
+    style = f"background:rgb({red},{green},{blue});color:{ink}"
+    return f'<td style="{style}">{html.escape(text)}</td>'
 
 
 def _cells(table: Table, row: Sequence[str]) -> str:

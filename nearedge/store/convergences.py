@@ -27,8 +27,8 @@ class ConvergenceStore:
         self._blobs = BlobStore(database)
 
     @operation
-    def put(self, convergence: ConvergenceDoc) -> None:
-        """Store what is known now; projects are added to those it has."""
+    def put(self, convergence: ConvergenceDoc) -> ConvergenceDoc:
+        """Store what is known now, adding projects to those it has, and return it as stored."""
         stored, _ = pack(convergence)
         identifier = stored.pop("_id")
         self._documents.update_one(
@@ -40,6 +40,8 @@ class ConvergenceStore:
             },
             upsert=True,
         )
+        found = list(self._documents.find({"_id": identifier}))
+        return unpack(ConvergenceDoc, found, self._blobs)[0]
 
     @operation
     def get(self, convergence_id: str) -> ConvergenceDoc | None:

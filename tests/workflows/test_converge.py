@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 from fireworks.core.launchpad import LaunchPad
@@ -12,6 +11,7 @@ from maggma.stores import MemoryStore
 
 from nearedge.codes.base import CodeResult
 from nearedge.errors import CodeError, InputRefused, StructureError
+from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import run_workers
 from nearedge.makers.convergence import so_far
 from nearedge.makers.documents import completed_record, failed_record
@@ -25,10 +25,8 @@ from nearedge.store.queries import CalculationQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
 from nearedge.workflows import converge
+from nearedge.workflows.campaign import submit
 from nearedge.workflows.converge import ConvergeFlowMaker, choose_site, submit_convergence
-
-if TYPE_CHECKING:
-    pass
 
 Molecule = Callable[[str], LoadedStructure]
 
@@ -150,22 +148,28 @@ def test_locally_and_under_fireworks_the_same_document_comes_out(
     live_settings: Settings, molecule: Molecule
 ) -> None:
     loaded = molecule("CO")
-    flow = small().make(loaded, 0)
+    maker = ConvergeFlowMaker.for_code(
+        "feff", protocol="fast", names=["fms_radius"], values={"fms_radius": [4.0, 5.0]}
+    )
+    flow = maker.make(loaded, 0)
     run_locally(flow, log=False, store=JobStore(MemoryStore()), ensure_success=True)
     expected = the_document(live_settings)
-    assert expected.state == "finished"
-    assert {each.verdict for each in expected.parameters} == {"converged"}
-    steps = [step for each in expected.parameters for step in each.steps]
-    assert len(steps) == 4
-    assert len({step.calculation_id for step in steps}) == 3, "one is known from before"
+    assert (expected.state, expected.converged) == ("finished", True)
+    (fms,) = expected.parameters
+    assert (len(fms.steps), fms.chosen) == (2, 4.0)
     other = live_settings.model_copy(update={"database": f"{live_settings.database}_f"})
     initialize(other)
     try:
-        assert submit_convergence(small(), loaded, 0, settings=other).state == "new"
-        summary = run_workers(1, other)
-        assert (summary.failed, summary.killed) == (0, 0), summary.messages
+        submitted = submit_convergence(maker, loaded, 0, settings=other)
+        assert submitted.state == "new"
+        submit([molecule("CN")], absorber="C", settings=other)
+        about = {"convergence_id": submitted.document.convergence_id}
+        summary = run_workers(1, other, about=about)
+        assert (summary.completed, summary.failed, summary.killed) == (5, 0, 0), summary.messages
         assert alike(the_document(other)) == alike(expected)
-        assert submit_convergence(small(), loaded, 0, settings=other).state == "known"
+        assert submit_convergence(maker, loaded, 0, settings=other).state == "known"
+        left = launchpad(other).fireworks.count_documents({"state": {"$in": ["READY", "WAITING"]}})
+        assert left == 2, "what is not about the convergence is left to others"
     finally:
         client(other).drop_database(other.database)
         client(other).drop_database(other.launchpad_database)
