@@ -18,6 +18,7 @@ import typer.main
 import nearedge
 from nearedge.cli.app import app
 from nearedge.schemas import CalculationDoc, DatasetDoc, ModelCard, SpectrumDoc, StructureDoc
+from nearedge.schemas.convergence import ConvergenceDoc
 from nearedge.schemas.document import Document
 from nearedge.settings import Settings
 
@@ -126,7 +127,8 @@ def test_every_setting_is_explained_with_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [StructureDoc, CalculationDoc, SpectrumDoc, DatasetDoc, ModelCard]
+    "document",
+    [StructureDoc, CalculationDoc, SpectrumDoc, ConvergenceDoc, DatasetDoc, ModelCard],
 )
 def test_every_field_of_every_document_is_explained(document: type[Document]) -> None:
     text = (CHECKOUT / "docs" / "data.md").read_text()
