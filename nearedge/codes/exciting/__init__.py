@@ -19,7 +19,7 @@ from nearedge.codes.base import (
 from nearedge.codes.exciting.finished import iter_finished
 from nearedge.codes.exciting.inputs import EDGES, make_inputs
 from nearedge.codes.exciting.parse import read_folder
-from nearedge.codes.exciting.run import EXCITING_BINARY, run_exciting
+from nearedge.codes.exciting.run import exciting_availability, run_exciting
 from nearedge.codes.protocols import load_protocol
 
 __all__ = ["EXCITING", "Exciting"]
@@ -39,8 +39,8 @@ class Exciting:
         return UNKNOWN
 
     def availability(self) -> Availability:
-        """Look for the program."""
-        return EXCITING_BINARY.availability()
+        """Look for the program and for its species files."""
+        return exciting_availability()
 
     def inputs(
         self, structure: Structure, absorbing_index: int, edge: str, protocol: str

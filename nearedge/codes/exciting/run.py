@@ -7,17 +7,31 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from nearedge.codes.base import CodeResult, InputSet, Progress
+from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
 from nearedge.codes.exciting.deck import DECK
 from nearedge.codes.exciting.failures import GROUND_STATE, LOG, failure_of
 from nearedge.codes.exciting.parse import read_folder
 from nearedge.codes.executables import Executable
 from nearedge.codes.execution import claim, disk_errors, log_tail, run_stage, write_files
-from nearedge.errors import CodeError, InputRefused, ResourceError
+from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 
 EXCITING_BINARY = Executable("exciting_command", "install exciting (https://exciting-code.org)")
 _SPECIES = re.compile(r'speciesfile="([^"/]+)"')
+
+
+REMEDY = "name their folder in NEAREDGE_EXCITING_SPECIES_PATH, or set EXCITINGROOT"
+
+
+def exciting_availability() -> Availability:
+    """Look for the program and for its species files."""
+    program = EXCITING_BINARY.availability()
+    if not program.found:
+        return program
+    folder = species_folder()
+    if folder is None or not folder.is_dir():
+        return Availability(False, "exciting's species files are not found", REMEDY)
+    return program
 
 
 def species_folder() -> Path | None:
@@ -34,25 +48,19 @@ def species_files(deck: str) -> dict[str, bytes]:
 
     Raises
     ------
-    InputRefused
-        ``species_missing``.
+    ResourceError
+        If one is missing. It is the machine's fault, not the calculation's.
     """
     names = sorted(set(_SPECIES.findall(deck)))
     folder = species_folder()
     if folder is None:
-        raise InputRefused(
-            "species_missing",
-            f"exciting needs its species files {', '.join(names)}: name their folder in "
-            "NEAREDGE_EXCITING_SPECIES_PATH, or set EXCITINGROOT.",
-        )
+        raise ResourceError(f"exciting needs its species files {', '.join(names)}: {REMEDY}.")
     files = {}
     for name in names:
         try:
             files[name] = (folder / name).read_bytes()
         except OSError:
-            raise InputRefused(
-                "species_missing", f"{folder} has no species file {name}: add it."
-            ) from None
+            raise ResourceError(f"{folder} has no species file {name}: add it.") from None
     return files
 
 
@@ -63,14 +71,12 @@ def run_exciting(
 
     Raises
     ------
-    InputRefused
-        ``species_missing``.
     CodeError
         A named failure; see `read_folder` and `failure_of`.
     ResourceError
-        The program is missing, or the machine is at fault.
+        The program or a species file is missing, or the machine is at fault.
     """
-    available = EXCITING_BINARY.availability()
+    available = exciting_availability()
     if not available.found:
         raise ResourceError(f"{available.detail}: {available.remedy}.")
     species = species_files(inputs.files[DECK])

@@ -20,11 +20,9 @@ from nearedge.codes.protocols import load_protocol
 from nearedge.codes.vasp.finished import iter_finished
 from nearedge.codes.vasp.inputs import EDGES, make_inputs
 from nearedge.codes.vasp.parse import read_folder
-from nearedge.codes.vasp.run import VASP_BINARY, run_vasp
+from nearedge.codes.vasp.run import run_vasp, vasp_availability, vasp_version
 
 __all__ = ["VASP", "Vasp"]
-
-UNKNOWN = "unknown"
 
 
 class Vasp:
@@ -35,12 +33,12 @@ class Vasp:
     edges: tuple[str, ...] = EDGES
 
     def version(self) -> str:
-        """Return ``unknown``: VASP names its version in its output alone."""
-        return UNKNOWN
+        """Return the version that the program's file holds; see `vasp_version`."""
+        return vasp_version()
 
     def availability(self) -> Availability:
-        """Look for the program."""
-        return VASP_BINARY.availability()
+        """Look for the program and for its potentials."""
+        return vasp_availability()
 
     def inputs(
         self, structure: Structure, absorbing_index: int, edge: str, protocol: str

@@ -14,6 +14,7 @@ from nearedge.codes.mesh import bands, k_mesh
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import QUANTUM_NUMBERS, bare_structure, check_edge
 from nearedge.codes.vasp.deck import INCAR, KPOINTS, POSCAR, SPEC
+from nearedge.codes.vasp.potentials import families
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
 from nearedge.schemas.calculation import Parameter
@@ -55,6 +56,12 @@ def make_inputs(
     check_edge(absorber.Z, edge, EDGES, "VASP")
     module = lightshow_parameters("vasp")
     cell, site = core_hole_supercell(bare, absorbing_index, protocol.number("image_distance"))
+    family = protocol.settings["potentials"]
+    if family not in families():
+        raise InputRefused(
+            "bad_setting",
+            f"pymatgen knows no potentials {family!r}; it knows {', '.join(families())}.",
+        )
     potentials = _potentials(module, cell)
     files = _write(module, cell, site, _incar(module, protocol, edge), protocol)
     symbols = files[POSCAR].splitlines()[5].split()

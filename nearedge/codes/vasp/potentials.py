@@ -12,8 +12,26 @@ from pathlib import Path
 from pymatgen.core import SETTINGS
 from pymatgen.io.vasp import PotcarSingle
 
+from nearedge.codes.base import Availability
 from nearedge.codes.packed import find_packed, read_packed
-from nearedge.errors import CodeError, InputRefused
+from nearedge.errors import CodeError, ResourceError
+
+REMEDY = "name their folder in PMG_VASP_PSP_DIR, as pymatgen has it"
+
+
+def families() -> tuple[str, ...]:
+    """Return the families of potentials that pymatgen knows."""
+    return tuple(sorted(PotcarSingle.functional_dir))
+
+
+def potentials_availability() -> Availability:
+    """Look for the folder of potentials."""
+    root = SETTINGS.get("PMG_VASP_PSP_DIR")
+    if not root:
+        return Availability(False, "VASP's potentials are not found", REMEDY)
+    if not Path(str(root)).expanduser().is_dir():
+        return Availability(False, f"PMG_VASP_PSP_DIR names {root}, which is no folder", REMEDY)
+    return Availability(True, str(root))
 
 
 def potcar_text(symbols: Sequence[str], family: str) -> str:
@@ -28,22 +46,14 @@ def potcar_text(symbols: Sequence[str], family: str) -> str:
 
     Raises
     ------
-    InputRefused
-        ``potentials_missing``, naming what the user must supply.
+    ResourceError
+        Naming what the user must supply. It is the machine's fault, not the calculation's.
     """
     wanted = ", ".join(dict.fromkeys(symbols))
     root = SETTINGS.get("PMG_VASP_PSP_DIR")
     if not root:
-        raise InputRefused(
-            "potentials_missing",
-            f"VASP needs the potentials {wanted} ({family}), which come with its licence: name "
-            "their folder in PMG_VASP_PSP_DIR, as pymatgen has it.",
-        )
-    if family not in PotcarSingle.functional_dir:
-        raise InputRefused(
-            "potentials_missing",
-            f"pymatgen knows no family of potentials {family!r}; it knows "
-            f"{', '.join(sorted(PotcarSingle.functional_dir))}.",
+        raise ResourceError(
+            f"VASP needs the potentials {wanted} ({family}), which come with its licence: {REMEDY}."
         )
     folder = Path(str(root)).expanduser() / PotcarSingle.functional_dir[family]
     return "".join(_one(folder, symbol, wanted) for symbol in symbols)
@@ -57,9 +67,8 @@ def _one(folder: Path, symbol: str, wanted: str) -> str:
             try:
                 text = read_packed(path)
             except CodeError as error:
-                raise InputRefused("potentials_missing", error.message) from None
+                raise ResourceError(error.message) from None
             return text if text.endswith("\n") else f"{text}\n"
-    raise InputRefused(
-        "potentials_missing",
-        f"PMG_VASP_PSP_DIR has no potential {symbol} in {folder.name}; needed are {wanted}.",
+    raise ResourceError(
+        f"PMG_VASP_PSP_DIR has no potential {symbol} in {folder.name}; needed are {wanted}."
     )

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from nearedge.codes.base import CodeResult, InputSet, Progress
+from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
 from nearedge.codes.executables import Executable
 from nearedge.codes.execution import claim, disk_errors, log_tail, run_stage, write_files
 from nearedge.codes.vasp.deck import SPEC
 from nearedge.codes.vasp.failures import LOG, failure_of
 from nearedge.codes.vasp.parse import read_folder
-from nearedge.codes.vasp.potentials import potcar_text
+from nearedge.codes.vasp.potentials import potcar_text, potentials_availability
 from nearedge.errors import CodeError, ResourceError
 
 VASP_BINARY = Executable("vasp_command", "install VASP 6 (https://www.vasp.at, licensed)")
 POTCAR = "POTCAR"
+UNKNOWN = "unknown"
+_BLOCK = 1 << 22
+_VERSION = re.compile(rb"vasp\.(\d+\.\d+\.\d+)")
+
+
+def vasp_availability() -> Availability:
+    """Look for the program and for its potentials."""
+    program = VASP_BINARY.availability()
+    if not program.found:
+        return program
+    potentials = potentials_availability()
+    return program if potentials.found else potentials
+
+
+def vasp_version() -> str:
+    """Return the version that the program would write at the head of OUTCAR, or ``unknown``."""
+    path = VASP_BINARY.path()
+    return UNKNOWN if path is None else _version_in(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _version_in(path: Path, modified: int) -> str:
+    """Look for ``vasp.6.4.2`` among a program's bytes; VASP has no option that prints it."""
+    seam = b""
+    with path.open("rb") as program:
+        while block := program.read(_BLOCK):
+            if match := _VERSION.search(seam + block):
+                return match.group(1).decode()
+            seam = block[-32:]
+    return UNKNOWN
 
 
 def run_vasp(
@@ -27,14 +59,12 @@ def run_vasp(
 
     Raises
     ------
-    InputRefused
-        ``potentials_missing``.
     CodeError
         A named failure; see `read_folder` and `failure_of`.
     ResourceError
-        The program is missing, or the machine is at fault.
+        The program or a potential is missing, or the machine is at fault.
     """
-    available = VASP_BINARY.availability()
+    available = vasp_availability()
     if not available.found:
         raise ResourceError(f"{available.detail}: {available.remedy}.")
     family = str(inputs.parameters["potentials"].value)

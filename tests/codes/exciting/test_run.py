@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 from nearedge.codes import get_code
 from nearedge.codes.base import FinishedRun
 from nearedge.codes.protocols import load_protocol, protocol_names
-from nearedge.errors import CodeError, InputRefused, ResourceError
+from nearedge.errors import CodeError, ResourceError
 
 RUTILE = Structure.from_spacegroup(
     "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
@@ -64,9 +64,8 @@ def test_without_species_files_nothing_is_started(
     stand_in("good")
     (species / "O.xml").unlink()
     code = get_code("exciting")
-    with pytest.raises(InputRefused, match=r"no species file O\.xml") as refused:
+    with pytest.raises(ResourceError, match=r"no species file O\.xml"):
         code.run(code.inputs(RUTILE, 4, "K", "fast"), tmp_path / "new", stage_timeout=60)
-    assert refused.value.name == "species_missing"
     assert not (tmp_path / "new").exists()
 
 
@@ -77,7 +76,8 @@ def test_the_species_folder_is_that_of_the_installation(
     code = get_code("exciting")
     inputs = code.inputs(RUTILE, 4, "K", "fast")
     monkeypatch.delenv("EXCITINGROOT", raising=False)
-    with pytest.raises(InputRefused, match="NEAREDGE_EXCITING_SPECIES_PATH"):
+    assert "species files" in code.availability().detail
+    with pytest.raises(ResourceError, match="NEAREDGE_EXCITING_SPECIES_PATH"):
         code.run(inputs, tmp_path / "new", stage_timeout=60)
     (tmp_path / "exciting" / "species").mkdir(parents=True)
     for symbol in ("Ti", "O"):

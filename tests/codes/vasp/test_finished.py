@@ -31,7 +31,6 @@ def test_the_recorded_run_is_taken_back(recorded: Path) -> None:
     ("name", "pattern", "replacement", "reason"),
     [
         ("OUTCAR", r"ions per type = .*", "ions per type = 1 28 12 42", "84 sites, OUTCAR 83"),
-        ("OUTCAR", r"ions per type = .*", "ions per type = 2 28 12 42", "a type of 2 atoms"),
         ("OUTCAR", r"CLL  =           0", "CLL  =           1", "CLL = 1 is no K or L edge"),
         ("OUTCAR", r"TITEL  = PAW Li_GW", "TITEL  = PAW Na_GW", "Li where OUTCAR has Na"),
         ("POSCAR", r"2\.6900120737000002", "a third", "POSCAR cannot be read"),
@@ -47,3 +46,12 @@ def test_what_does_not_fit_together_is_listed(
     (run,) = get_code("vasp").finished(copied)
     assert isinstance(run, BadRun)
     assert reason in run.reason
+
+
+def test_a_core_hole_in_every_atom_of_a_type_is_given_to_none(copied: Path) -> None:
+    incar, outcar = copied / "INCAR", copied / "OUTCAR"
+    incar.write_text(incar.read_text().replace("CLNT = 1", "CLNT = 4"))
+    outcar.write_text(outcar.read_text().replace("CLNT =           1", "CLNT =           4"))
+    (run,) = get_code("vasp").finished(copied)
+    assert isinstance(run, BadRun)
+    assert "a type of 43 atoms" in run.reason

@@ -107,6 +107,7 @@ def test_the_precise_protocol_has_lightshows_values() -> None:
     [
         (RUTILE, "L3", "fast", "unknown_edge"),
         (RUTILE, "K", "fast@1+k_radius=0.0", "bad_setting"),
+        (RUTILE, "K", "fast@1+potentials=OWN", "bad_setting"),
         (Structure(Lattice.cubic(5), ["U"], [[0, 0, 0]]), "K", "fast", "unsupported_element"),
         (Structure(Lattice.cubic(5), ["H"], [[0, 0, 0]]), "L1", "fast", "edge_not_in_element"),
     ],
