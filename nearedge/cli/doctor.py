@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nearedge.errors import NearEdgeError
 from nearedge.settings import DEFAULT_CONFIG_FILE, Settings, config_file, load_settings
+
+if TYPE_CHECKING:
+    from nearedge.codes import Code
 
 Level = Literal["ok", "note", "missing"]
 
@@ -48,7 +51,8 @@ def checks() -> Iterator[Check]:
     )
     if settings is not None:
         yield _database(settings)
-    yield _package("FEFF10", "feff10-rs", "pip install feff10-rs")
+    if settings is not None:
+        yield from _codes()
     yield _package("lightshow", "lightshow", "pip install --no-deps lightshow==1.2.8")
     if settings is not None:
         yield _m3gnet(settings)
@@ -86,6 +90,21 @@ def _database(settings: Settings) -> Check:
         return Check("database", "note", state.detail, remedy)
 
     return _guarded("database", look, "nearedge up")
+
+
+def _codes() -> Iterator[Check]:
+    """Look for each simulation code; FEFF comes with NearEdge, the others are optional."""
+    from nearedge.codes import code_names, get_code
+
+    for name in code_names():
+        code = get_code(name)
+
+        def look(code: Code = code) -> Check:
+            found = code.availability()
+            level: Level = "ok" if found.found else "missing" if code.name == "feff" else "note"
+            return Check(code.title, level, found.detail, found.remedy)
+
+        yield _guarded(code.title, look, "Correct the setting that is named")
 
 
 def _m3gnet(settings: Settings) -> Check:

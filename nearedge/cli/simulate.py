@@ -17,6 +17,12 @@ from nearedge.cli.console import (
     show,
     show_json,
 )
+from nearedge.cli.submitting import (
+    changed_protocol,
+    refuse_missing_programs,
+    tell_inputs,
+    tell_submission,
+)
 
 Rerun = Annotated[
     bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
@@ -31,52 +37,73 @@ def submit(
     protocol: Annotated[str, typer.Option(help="Protocol of the code.")] = "fast",
     project: opt.ProjectName = "default",
     rerun_failed: Rerun = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another value for a setting of the protocol; may be repeated.",
+        ),
+    ] = None,
+    inputs_only: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs-only",
+            parser=opt.given_path,
+            metavar="DIR",
+            help="Write the inputs into a folder and queue nothing; `ingest` takes results back.",
+        ),
+    ] = None,
     as_json: opt.Json = False,
 ) -> None:
     """Add calculations to the queue; what is known already costs nothing."""
     codes = opt.separated(code)
     if not codes:
         raise typer.BadParameter("name at least one code.", param_hint="--code")
-    from nearedge.codes import get_code
-    from nearedge.codes.protocols import load_protocol
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
     from nearedge.structures.sources import load_structures
     from nearedge.workflows import campaign
+    from nearedge.workflows.inputs import write_inputs
 
     settings = get_settings()
-    for name in codes:
-        load_protocol(get_code(name).name, protocol)
-    connect(settings)
+    protocol = changed_protocol(codes, protocol, changes or [])
+    if inputs_only is None:
+        refuse_missing_programs(codes)
+        connect(settings)
     key = settings.mp_api_key.get_secret_value() if settings.mp_api_key else None
     with only_data_on_stdout(), progress("Reading and checking structures") as step:
         loaded = load_structures(structures, absorber=absorber, mp_api_key=key)
-        report = campaign.submit(
-            loaded,
-            absorber=absorber,
-            edge=edge,
-            codes=codes,
-            protocol=protocol,
-            project=project,
-            rerun_failed=rerun_failed,
-            settings=settings,
-            progress=lambda _done, _total: step(1),
-        )
-    if as_json:
-        show_json(asdict(report))
+
+        def look(_done: int, _total: int) -> None:
+            step(1)
+
+        if inputs_only is not None:
+            written = write_inputs(
+                loaded,
+                inputs_only,
+                absorber=absorber,
+                edge=edge,
+                codes=codes,
+                protocol=protocol,
+                progress=look,
+            )
+        else:
+            report = campaign.submit(
+                loaded,
+                absorber=absorber,
+                edge=edge,
+                codes=codes,
+                protocol=protocol,
+                project=project,
+                rerun_failed=rerun_failed,
+                settings=settings,
+                progress=look,
+            )
+    if inputs_only is not None:
+        tell_inputs(written, codes, as_json=as_json)
     else:
-        show(
-            f"{report.new} new, {report.known} known, {report.queued} queued already, "
-            f"{len(report.refused)} refused."
-        )
-        for refusal in report.refused:
-            show(f"refused {refusal.label}: {refusal.reason}")
-        if report.new or report.queued:
-            say("`nearedge run` computes them.")
-    if report.refused and not (report.new or report.known or report.queued):
-        if not as_json:
-            say("Error: every structure was refused.", style="red")
-        raise typer.Exit(1)
+        tell_submission(report, as_json=as_json)
 
 
 def run(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.cli import doctor
+from nearedge.codes import code_names, get_code
+from nearedge.codes.base import Availability
+from nearedge.codes.feff import Feff
 from nearedge.errors import WeightsError
 
 from .conftest import Command
@@ -62,21 +64,19 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(
     def no_weights(name: str, *, model_path: Path | None) -> None:
         raise WeightsError("No weights.")
 
-    real = doctor.version
-
-    def without_feff(distribution: str) -> str:
-        if distribution == "feff10-rs":
-            raise doctor.PackageNotFoundError(distribution)
-        return real(distribution)
-
     monkeypatch.setattr("nearedge.models.featurizers.load_featurizer", no_weights)
-    monkeypatch.setattr(doctor, "version", without_feff)
+    missing = Availability(False, "feff10-rs is not installed", "pip install feff10-rs")
+    monkeypatch.setattr(Feff, "availability", lambda _: missing)
+    monkeypatch.setenv("NEAREDGE_PW_COMMAND", "no-such-pw.x")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     said = nearedge("doctor", "--json")
     checks = {check["name"]: check for check in said.json}
     assert said.code == 1
-    assert checks["FEFF10"]["level"] == "missing"
-    assert "pip install" in checks["FEFF10"]["remedy"]
+    assert checks["FEFF 10"]["level"] == "missing"
+    assert "pip install" in checks["FEFF 10"]["remedy"]
+    assert {get_code(name).title for name in code_names()} <= checks.keys()
+    assert checks["VASP"]["level"] == "note"
+    assert "NEAREDGE_VASP_COMMAND" in checks["VASP"]["remedy"]
     assert checks["M3GNet weights"]["level"] == "note"
     assert checks["database"]["remedy"] == "nearedge up"
 

@@ -1,0 +1,135 @@
+"""What `submit` is given, checked before anything starts, and what it tells in the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from nearedge.cli.console import say, show, show_json
+from nearedge.errors import InputRefused, LaunchError
+
+if TYPE_CHECKING:
+    from nearedge.structures.source import Refusal
+    from nearedge.workflows.campaign import SubmissionReport
+    from nearedge.workflows.inputs import InputsReport
+
+_CHANGE = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
+
+
+def changed_protocol(codes: Sequence[str], protocol: str, changes: Sequence[str]) -> str:
+    """Return the protocol with the changed settings, as `load_protocol` takes it.
+
+    Parameters
+    ----------
+    codes
+        All must have the protocol and every setting that is changed.
+    protocol
+        Name or label.
+    changes
+        What `--set` was given, each ``NAME=VALUE``.
+
+    Raises
+    ------
+    InputRefused
+        If a code has no such protocol or setting, or the value is of another kind.
+    """
+    from nearedge.codes import get_code
+    from nearedge.codes.protocols import load_protocol
+
+    names = [_name(change) for change in changes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise typer.BadParameter(f"{twice[0]} is set twice.", param_hint="--set")
+    settings = {code: load_protocol(get_code(code).name, protocol).settings for code in codes}
+    for name in names:
+        have = [code for code in codes if name in settings[code]]
+        lack = [code for code in codes if name not in settings[code]]
+        if have and lack:
+            raise InputRefused(
+                "unknown_setting",
+                f"--set {name}: {' and '.join(have)} has this setting, {' and '.join(lack)} has "
+                "not; submit the codes one by one.",
+            )
+    changed = "+".join([protocol, *changes])
+    for code in codes:
+        load_protocol(code, changed)
+    return changed
+
+
+def _name(change: str) -> str:
+    match = _CHANGE.fullmatch(change)
+    if match is None:
+        raise typer.BadParameter(
+            f"{change!r} is not NAME=VALUE, such as fms_radius=5.", param_hint="--set"
+        )
+    return match.group(1)
+
+
+def refuse_missing_programs(codes: Sequence[str]) -> None:
+    """Refuse codes that cannot run on this machine.
+
+    Raises
+    ------
+    LaunchError
+        Naming the first, how to get it, and how to run it elsewhere.
+    """
+    from nearedge.codes import get_code
+
+    for name in codes:
+        code = get_code(name)
+        availability = code.availability()
+        if not availability.found:
+            raise LaunchError(
+                f"{code.title} cannot run here, {availability.detail}: {availability.remedy}; or "
+                "write its inputs with --inputs-only DIR and run them elsewhere."
+            )
+
+
+def tell_submission(report: SubmissionReport, *, as_json: bool) -> None:
+    """Print what was queued; leave with 1 if everything was refused."""
+    if as_json:
+        show_json(asdict(report))
+    else:
+        show(
+            f"{report.new} new, {report.known} known, {report.queued} queued already, "
+            f"{len(report.refused)} refused."
+        )
+        _tell_refusals(report.refused)
+        if report.new or report.queued:
+            say("`nearedge run` computes them.")
+    if report.refused and not (report.new or report.known or report.queued):
+        _leave(as_json=as_json)
+
+
+def tell_inputs(report: InputsReport, codes: Sequence[str], *, as_json: bool) -> None:
+    """Print where inputs were written; leave with 1 if everything was refused."""
+    if as_json:
+        refused = [asdict(refusal) for refusal in report.refused]
+        show_json({"written": [str(folder) for folder in report.written], "refused": refused})
+    else:
+        show(f"{len(report.written)} written, {len(report.refused)} refused.")
+        for folder in report.written:
+            show(str(folder))
+        _tell_refusals(report.refused)
+        if report.written:
+            say(
+                "Run each in its folder; "
+                + " and ".join(f"`nearedge ingest DIR --code {code}`" for code in codes)
+                + " takes the results back."
+            )
+    if report.refused and not report.written:
+        _leave(as_json=as_json)
+
+
+def _tell_refusals(refused: Sequence[Refusal]) -> None:
+    for refusal in refused:
+        show(f"refused {refusal.label}: {refusal.reason}")
+
+
+def _leave(*, as_json: bool) -> None:
+    if not as_json:
+        say("Error: every structure was refused.", style="red")
+    raise typer.Exit(1)
