@@ -154,7 +154,7 @@ def write_species(species: Species) -> str:
         f" '{species.symbol}'",
         f" '{species.name}'",
         f" {species.charge:.4f}",
-        f" {species.mass:.5f}",
+        f" {species.mass:.10g}",
         f" {least:.6E} {species.radius:.4f} {largest:.4f} {points}  : rminsp, rmt, rmaxsp, nrmt",
         f" {len(species.states)}  : nstsp; nsp, lsp, ksp, occsp, spcore",
     ]
