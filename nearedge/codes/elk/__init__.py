@@ -38,7 +38,7 @@ class Elk:
         return elk_version()
 
     def availability(self) -> Availability:
-        """Look for the program."""
+        """Look for the program and for its species files."""
         return elk_availability()
 
     def inputs(

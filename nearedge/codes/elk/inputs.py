@@ -77,8 +77,10 @@ def make_inputs(
     ------
     InputRefused
         ``absorbing_index``, ``partial_occupancy``, ``non_finite_coordinate``, ``unknown_edge``,
-        ``edge_not_in_element``, ``unsupported_element``, ``species_missing``,
-        ``species_unreadable``, ``spheres_too_small``, ``too_many_states`` or ``bad_setting``.
+        ``edge_not_in_element``, ``unsupported_element``, ``species_unreadable``,
+        ``spheres_too_small``, ``too_many_states`` or ``bad_setting``.
+    ResourceError
+        If a species file is missing.
     """
     bare = bare_structure(structure, absorbing_index, "Elk")
     element = bare[absorbing_index].specie

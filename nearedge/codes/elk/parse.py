@@ -273,7 +273,7 @@ def _promoted(core: Path, deck: Deck) -> Promoted:
     try:
         return promoted_level(core, deck)
     except IngestError as error:
-        raise CodeError("output_foreign", str(error)) from None
+        raise CodeError("output_foreign", f"This run cannot be used: {error}.") from None
 
 
 def _parsed(text: str) -> Deck:

@@ -34,10 +34,11 @@ from nearedge.codes.elk.parse import (
     same_spectrum,
 )
 from nearedge.codes.elk.promoted import promoted_level
-from nearedge.codes.elk.species import parse_species, search_margin
+from nearedge.codes.elk.species import REMEDY, parse_species, search_margin
 from nearedge.codes.executables import Executable
 from nearedge.codes.execution import StageOutcome, claim, disk_errors, run_stage, write_files
 from nearedge.errors import CodeError, ResourceError, SettingsError
+from nearedge.settings import get_settings
 
 ELK_BINARY = Executable("elk_command", "elk-lapw")
 UNKNOWN = "unknown"
@@ -56,9 +57,14 @@ def elk_version() -> str:
 
 
 def elk_availability() -> Availability:
-    """Look for the program."""
+    """Look for the program and for its species files."""
     found = ELK_BINARY.availability()
-    return replace(found, detail=f"{elk_version()} ({found.detail})") if found.found else found
+    if not found.found:
+        return found
+    folder = get_settings().elk_species_path
+    if not folder.is_dir():
+        return Availability(False, f"Elk's species files are not in {folder}", REMEDY)
+    return replace(found, detail=f"{elk_version()} ({found.detail})")
 
 
 @cache

@@ -23,8 +23,9 @@ from pathlib import Path
 from pymatgen.core import Element
 from xraydb import xray_edge
 
-from nearedge.errors import InputRefused
+from nearedge.errors import InputRefused, ResourceError
 
+REMEDY = "apt install elk-lapw, or name the folder in NEAREDGE_ELK_SPECIES_PATH"
 HARTREE = 27.211386245988
 """eV (CODATA 2018)."""
 CORE_REACH = 22.7
@@ -85,18 +86,16 @@ def load_species(folder: Path, symbol: str) -> Species:
 
     Raises
     ------
+    ResourceError
+        If it is missing. It is the machine's fault, not the calculation's.
     InputRefused
-        ``species_missing`` or ``species_unreadable``.
+        ``species_unreadable``.
     """
     path = folder / f"{symbol}.in"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
-        raise InputRefused(
-            "species_missing",
-            f"{folder} has no species file {symbol}.in: install elk-lapw, or name the folder in "
-            "NEAREDGE_ELK_SPECIES_PATH.",
-        ) from None
+        raise ResourceError(f"{folder} has no species file {symbol}.in: {REMEDY}.") from None
     return parse_species(text, str(path))
 
 
