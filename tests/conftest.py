@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import mongomock_ng
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from nearedge.codes.executables import Executable
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import client, connect, initialize
 from nearedge.store.operations import MongoDatabase
@@ -37,6 +39,38 @@ def need() -> Callable[[object, str], None]:
             skip_or_fail(otherwise)
 
     return check
+
+
+# What a setting starts, and the Debian package that has it. GPAW's package is a module of the
+# system's Python, which is always there.
+_PACKAGES = {
+    "pw_command": "quantum-espresso",
+    "xspectra_command": "quantum-espresso",
+    "ld1_command": "quantum-espresso",
+    "elk_command": "elk-lapw",
+    "gpaw_python": "gpaw",
+}
+_GPAW_SETUP = "gpaw-setup"
+
+
+@pytest.fixture
+def binary() -> Callable[[str], str]:
+    """Return the program that a setting names, or skip naming the Debian package that has it.
+
+    Called with the setting: ``binary("pw_command")``, ``binary("elk_command")``,
+    ``binary("gpaw_python")``.
+    """
+
+    def find(setting: str) -> str:
+        package = _PACKAGES[setting]
+        found = Executable(setting, package).path()
+        if setting == "gpaw_python" and shutil.which(_GPAW_SETUP) is None:
+            found = None
+        if found is None:
+            skip_or_fail(f"{getattr(get_settings(), setting)} is not usable: apt install {package}")
+        return str(found)
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.spectrum import SpectrumKind
 from nearedge.store.operations import Document
 
-_EDGE = re.compile(r"K|L[1-3]|M[1-5]|N[1-7]")
+_EDGE = re.compile(r"K|L[1-3]|L23|M[1-5]|N[1-7]")
 
 
 def _plain(value: str) -> str:
