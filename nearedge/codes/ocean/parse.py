@@ -252,7 +252,7 @@ def _weights(folder: Path, site: SiteFiles) -> dict[int, float]:
 
 
 def _check_against(spectrum: Absspct, cards: Cards, name: str) -> None:
-    """Make sure that a spectrum is converged, and goes as far as the deck asks."""
+    """Make sure that a spectrum is converged, and the one that the deck asks for, to its end."""
     allowed = optional_number(cards, "cnbse.niter")
     if allowed is not None and spectrum.iterations >= allowed:
         raise CodeError(
@@ -260,15 +260,26 @@ def _check_against(spectrum: Absspct, cards: Cards, name: str) -> None:
             f"{name}: the Haydock recursion did not converge in {spectrum.iterations} iterations; "
             "allow more (haydock_iterations).",
         )
+    width = optional_number(cards, "cnbse.broaden")
+    # A width that is not positive stands for one of OCEAN's own table.
+    if width is not None and width > 0 and abs(spectrum.gam - width) > 0.001 * width:
+        raise CodeError(
+            "output_foreign",
+            f"{name} is broadened by {spectrum.gam:g} eV, {DECK} asks for {width:g} eV: it is of "
+            "another calculation.",
+        )
     if "cnbse.spect_range" not in cards:
         return
     try:
-        points, _, last = numbers(cards, "cnbse.spect_range", 3)
+        points, first, last = numbers(cards, "cnbse.spect_range", 3)
     except IngestError as error:
         raise CodeError("bad_input", str(error)) from None
-    end = spectrum.table[-1, 0]
-    if points > 0 and end < last - 1.5 * abs(spectrum.table[1, 0] - spectrum.table[0, 0]):
+    start, end = spectrum.table[0, 0], spectrum.table[-1, 0]
+    step = 1.5 * abs(spectrum.table[1, 0] - start)
+    if points > 0 and end < last - step:
         raise CodeError("output_truncated", f"{name} ends at {end:g} eV instead of {last:g} eV.")
+    if points > 0 and abs(start - first) > step:
+        raise CodeError("output_foreign", f"{name} begins at {start:g} eV, not at {first:g} eV.")
 
 
 def _results(

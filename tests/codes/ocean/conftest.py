@@ -15,13 +15,14 @@ from nearedge.codes.ocean.parse import read_deck
 from nearedge.settings import get_settings
 
 STAND_IN = """
-import pathlib, shutil, sys
+import pathlib, re, sys
 
 recorded, mode, deck = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 print("Welcome to OCEAN")
 if mode == "stage":
     sys.exit("CNBSE stage failed")
 text = pathlib.Path(deck).read_text()
+gam = float(re.search(r"cnbse.broaden { ([0-9.]+) }", text).group(1)) / 27.211386245988
 assert "edges { 2 1 0 }" in text, text
 pathlib.Path("CNBSE").mkdir()
 for photon in sorted(pathlib.Path().glob("photon*")):
@@ -35,7 +36,7 @@ for photon in sorted(pathlib.Path().glob("photon*")):
     if mode == "nan" and number == 3:
         rows[500] = rows[500].split()[0] + " NaN NaN NaN NaN"
     pathlib.Path("CNBSE", f"absspct_Ti.0002_1s_0{number}").write_text(
-        "\\n".join([*lines[:2], *rows]) + "\\n"
+        "\\n".join([f"# iter= 69 gam= {gam:.8E} kpref= 1.0", lines[1], *rows]) + "\\n"
     )
 """
 

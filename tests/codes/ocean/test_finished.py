@@ -9,8 +9,21 @@ import pytest
 from pymatgen.core import Structure
 
 from nearedge.codes import get_code
-from nearedge.codes.base import BadRun, FinishedRun
+from nearedge.codes.base import BadRun, FinishedRun, InputSet
+from nearedge.codes.ocean.deck import parse_cards
+from nearedge.codes.ocean.parse import HARTREE
 from nearedge.codes.protocols import load_protocol, protocol_names
+from nearedge.codes.sidecar import SIDECAR, sidecar_text
+
+
+def ran_elsewhere(inputs: InputSet, recorded: Path, folder: Path) -> None:
+    """Put the recorded spectra beside these inputs, broadened as they say."""
+    cards = parse_cards(inputs.files["ocean.in"])
+    gam = f"{float(cards['cnbse.broaden']) / HARTREE:.8E}"
+    for file, text in inputs.files.items():
+        (folder / file).write_text(text)
+    for path in recorded.glob("absspct_*"):
+        (folder / path.name).write_text(path.read_text().replace("0.32706898E-01", gam))
 
 
 def test_the_recorded_run_is_taken_back(recorded: Path) -> None:
@@ -45,13 +58,28 @@ def test_a_protocol_is_recognised_by_what_it_makes(
     """So that the same calculation gets the same id, whoever ran it."""
     code = get_code("ocean")
     inputs = code.inputs(ti4o5, 0, "K", name)
-    for file, text in inputs.files.items():
-        (tmp_path / file).write_text(text)
-    for path in recorded.glob("absspct_*"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    ran_elsewhere(inputs, recorded, tmp_path)
     (run,) = code.finished(tmp_path)
     assert isinstance(run, FinishedRun), run
     assert run.protocol == load_protocol("ocean", name).label
+    assert run.parameters == inputs.parameters
+
+
+def test_inputs_that_were_run_elsewhere_come_back_as_what_was_asked_for(
+    recorded: Path, ti4o5: Structure, tmp_path: Path
+) -> None:
+    """Also with changed settings, which no protocol's name tells."""
+    code = get_code("ocean")
+    inputs = code.inputs(ti4o5, 0, "K", "fast@1+core_offset=225.1")
+    ran_elsewhere(inputs, recorded, tmp_path)
+    (run,) = code.finished(tmp_path)
+    assert isinstance(run, FinishedRun), run
+    assert run.protocol == "custom"
+    text = sidecar_text(inputs, ti4o5, 0, "K", label="ti4o5", ran=False)
+    (tmp_path / SIDECAR).write_text(text)
+    (run,) = code.finished(tmp_path)
+    assert isinstance(run, FinishedRun), run
+    assert run.protocol == "fast@1+core_offset=225.1"
     assert run.parameters == inputs.parameters
 
 
