@@ -18,6 +18,7 @@ import typer.main
 import nearedge
 from nearedge.cli.app import app
 from nearedge.schemas import CalculationDoc, DatasetDoc, ModelCard, SpectrumDoc, StructureDoc
+from nearedge.schemas.benchmark import BenchmarkDoc
 from nearedge.schemas.convergence import ConvergenceDoc
 from nearedge.schemas.document import Document
 from nearedge.settings import Settings
@@ -128,7 +129,15 @@ def test_every_setting_is_explained_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [StructureDoc, CalculationDoc, SpectrumDoc, ConvergenceDoc, DatasetDoc, ModelCard],
+    [
+        StructureDoc,
+        CalculationDoc,
+        SpectrumDoc,
+        ConvergenceDoc,
+        BenchmarkDoc,
+        DatasetDoc,
+        ModelCard,
+    ],
 )
 def test_every_field_of_every_document_is_explained(document: type[Document]) -> None:
     text = (CHECKOUT / "docs" / "data.md").read_text()

@@ -14,7 +14,17 @@ import typer
 from typer.core import TyperGroup
 
 from nearedge import __version__
-from nearedge.cli import data, database, datasets, demo, learn, models, simulate
+from nearedge.cli import (
+    benchmarking,
+    converging,
+    data,
+    database,
+    datasets,
+    demo,
+    learn,
+    models,
+    simulate,
+)
 from nearedge.cli.console import say
 from nearedge.errors import NearEdgeError
 
@@ -112,6 +122,8 @@ app.command(rich_help_panel=_START)(database.doctor)
 app.command(rich_help_panel=_SIMULATE)(simulate.submit)
 app.command(rich_help_panel=_SIMULATE)(simulate.run)
 app.command(rich_help_panel=_SIMULATE)(simulate.ingest)
+app.command(rich_help_panel=_SIMULATE)(benchmarking.benchmark)
+app.command(rich_help_panel=_SIMULATE)(converging.converge)
 app.command(rich_help_panel=_FIND)(data.query)
 app.command(rich_help_panel=_FIND)(data.plot)
 app.command(rich_help_panel=_FIND)(data.export)

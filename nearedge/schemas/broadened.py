@@ -76,6 +76,26 @@ class BroadeningRequest:
             )
         return cls(name, numbers, found[3] is not None)  # type: ignore[arg-type]
 
+    def apply(self, spectrum: Spectrum) -> Spectrum:
+        """Return a bare spectrum broadened, whatever it contains: nobody has said what.
+
+        Raises
+        ------
+        SpectrumError
+            If the request needs an element or an edge, or is for a total.
+        """
+        match self.kind, self.total:
+            case "lorentzian", False:
+                return lorentzian(spectrum, self.numbers[0])
+            case "gaussian", False:
+                return gaussian(spectrum, self.numbers[0])
+            case "voigt", False:
+                return voigt(spectrum, *self.numbers)
+        raise SpectrumError(
+            f"{self} needs to know what a spectrum contains and is of; for one from elsewhere give "
+            "lorentzian, gaussian or voigt with their widths."
+        )
+
     def __str__(self) -> str:
         numbers = ",".join(f"{number:g}" for number in self.numbers)
         return self.kind + (f":{numbers}" if numbers else "") + ("+total" if self.total else "")

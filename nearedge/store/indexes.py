@@ -33,6 +33,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "datasets": (("name",),),
     "models": (("name",),),
     "convergences": (("structure_key",), ("code", "protocol"), ("projects",)),
+    "benchmarks": (("projects",),),
     "blobs": (("stored_at",),),
     "blob_chunks": (("blob",),),
 }
