@@ -32,7 +32,7 @@ from pymatgen.core import Structure
 from nearedge.codes.base import BadRun, CodeResult, FinishedRun, KnownRun
 from nearedge.codes.run_folders import FoundRun, iter_found
 from nearedge.codes.sidecar import SIDECAR, Sidecar, parse_sidecar
-from nearedge.errors import CodeError, IngestError
+from nearedge.errors import NearEdgeError
 from nearedge.schemas.calculation import Parameter
 from nearedge.structures.identity import structure_key
 
@@ -111,11 +111,8 @@ def iter_run_folders(
     reader = _Reader(code, read, describe, known)
     seen = False
     for found in iter_found(path, code, tuple(markers), tuple(wanted), progress):
-        if isinstance(found, BadRun):
-            yield found
-        else:
-            seen = True
-            yield reader.take(found)
+        seen = True
+        yield found if isinstance(found, BadRun) else reader.take(found)
     if not seen:
         yield BadRun(path.name, f"holds no folder with {' or '.join(markers)}")
 
@@ -143,9 +140,7 @@ class _Reader:
             if self._known is not None and self._known(fingerprint):
                 return KnownRun(found.label, fingerprint)
             run = self._finished(found)
-        except CodeError as error:
-            return BadRun(found.label, error.message)
-        except IngestError as error:
+        except NearEdgeError as error:
             return BadRun(found.label, str(error))
         except (ValueError, LookupError, ArithmeticError, OSError, TypeError) as error:
             # Strangers' files: what no check foresaw costs one calculation, not the archive.

@@ -132,12 +132,17 @@ def _in_archive(
     """Read the names through, then unpack what belongs to a run, and yield it when complete."""
     names: list[PurePosixPath] = []
     sidecars: dict[PurePosixPath, bytes] = {}
-    for member in iter_members(path, _EVERY, read=frozenset({SIDECAR})):
+    patterns = tuple(pattern.rpartition("/")[2] for pattern in (*wanted, *markers, SIDECAR))
+    refused: set[str] = set()
+    for member in iter_members(path, _EVERY, max_bytes=MAX_FILE_BYTES, read=frozenset({SIDECAR})):
         if isinstance(member, Member):
             names.append(member.path)
             _refuse_too_many(names)
             if member.path.name == SIDECAR:
                 sidecars[member.path.parent] = member.content
+        elif member.label == path.name or _fits(PurePosixPath(member.label).name, patterns):
+            refused.add(member.label)
+            yield BadRun(member.label, member.reason)
     places = _places(names, sidecars, code, markers, wanted)
     owners = {place.root / name: place for place in places.values() for name in place.files}
     basenames = frozenset(each.name for each in owners)
@@ -145,7 +150,8 @@ def _in_archive(
         unpacking = _Unpacking(Path(scratch))
         for member in iter_members(path, basenames, progress, max_bytes=MAX_FILE_BYTES):
             if isinstance(member, BadMember):
-                yield BadRun(member.label, member.reason)
+                if member.label not in refused:
+                    yield BadRun(member.label, member.reason)
             elif (place := owners.get(member.path)) is not None:
                 yield from unpacking.take(place, member)
         for place in places.values():
@@ -175,13 +181,13 @@ class _Unpacking:
         target = place.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(member.content)
-        if not place.awaited:
-            yield place.found(place.folder)
-            self._remove(place)
-        elif reason := self._too_much(place):
+        if reason := self._too_much(place):
             yield BadRun(place.label, reason)
             self._remove(place)
             place.awaited.clear()
+        elif not place.awaited:
+            yield place.found(place.folder)
+            self._remove(place)
 
     def incomplete(self, place: _Place) -> Iterator[FoundRun | BadRun]:
         """Yield a run of which a file was refused, or lay behind the damage."""
@@ -191,6 +197,8 @@ class _Unpacking:
             self._remove(place)
 
     def _too_much(self, place: _Place) -> str:
+        if len(place.files) > MAX_RUN_FILES:
+            return f"has more than {MAX_RUN_FILES} files"
         if place.bytes_held > MAX_RUN_BYTES:
             return f"is larger than {MAX_RUN_BYTES >> 20} MiB"
         if self._held > MAX_HELD_BYTES:
@@ -239,10 +247,10 @@ def _root_of(
     """Return the run that a folder belongs to: the outermost with a sidecar, or the nearest."""
     line = (folder, *folder.parents)
     for each in reversed(line):
-        if each in told and (told[each] or each in marked):
-            return each
         if each in told and told[each] is None:
             return None
+        if each in told and (told[each] or each in marked):
+            return each
     return next((each for each in line if each in marked), None)
 
 
