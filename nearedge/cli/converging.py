@@ -34,7 +34,7 @@ def converge(
     ] = "balanced",
     site: Annotated[
         int | None,
-        typer.Option("--site", min=0, help="Absorbing site; default: the first of its kind."),
+        typer.Option("--site", min=0, help="Absorbing site; default: the first absorber."),
     ] = None,
     parameters: Annotated[
         str | None,
