@@ -246,7 +246,7 @@ def _weights(folder: Path, site: SiteFiles) -> dict[int, float]:
             "output_foreign", f"{site.paths[extra[0]].name} belongs to no photon file here."
         )
     weights = {number: photons.get(number, 1.0) for number in wanted}
-    if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+    if not all(0 <= each < np.inf for each in weights.values()) or not any(weights.values()):
         raise CodeError("bad_input", f"The photon files have the weights {weights}.")
     return weights
 

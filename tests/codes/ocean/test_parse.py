@@ -119,6 +119,8 @@ def test_without_a_common_shift_the_reader_is_warned(copied: Path) -> None:
         (edit("ocean.in", r"1000 -20 80", "1000 -20 90"), "output_truncated"),
         (edit("ocean.in", r"edges \{ -22 1 0 \}", "edges { -8 1 0 }"), "wrong_absorber"),
         (edit("ocean.in", r"edges \{ -22 1 0 \}", "edges { -22 2 1 }"), "wrong_edge"),
+        (edit("photon1", r"0\.33+", "nan"), "bad_input"),
+        (edit("photon1", r"0\.33+", "-1"), "bad_input"),
         (edit("ocean.in", r"typat\{[^}]*\}", "typat{ 2 1 1 }"), "bad_input"),
         (lambda folder: (folder / "ocean.in").unlink(), "input_missing"),
         (add_another_site, "several_absorbers"),
