@@ -18,7 +18,7 @@ from nearedge.errors import InputRefused, StructureError
 from nearedge.schemas.calculation import Parameter, ParameterValue
 from nearedge.schemas.document import content_hash
 from nearedge.structures.elements import core_hole_width
-from nearedge.structures.supercell import core_hole_supercell
+from nearedge.structures.supercell import core_hole_supercell, shortest_vector
 
 NATURAL_WIDTH = "core-hole lifetime"
 UNITS = {
@@ -40,6 +40,10 @@ HOLES = {"full": ("fch1s", 1.0, 0), "half": ("hch1s", 0.5, 0), "excited": ("fch1
 GPAW's charge counts from as many electrons as the setups have valence ones: at 0 the hole's charge
 is left to the uniform background, at -1 an electron is added for it.
 """
+LEAST_IMAGE_DISTANCE = 5.0
+"""Å. Protocols that are to be trusted keep core holes at least this far apart."""
+ROUGH = "fast"
+"""The protocol that may have the core hole in a primitive cell."""
 RYDBERG = 13.605693
 _SPARE_BANDS = 8
 _MOST_POINTS = 100_000
@@ -53,15 +57,13 @@ def make_inputs(
     Raises
     ------
     InputRefused
-        ``bad_setting``, or what `check_request` refuses.
+        ``bad_setting``, ``core_hole_in_primitive_cell`` if the core hole would see its image above
+        protocol ``fast``, or what `check_request` refuses.
     """
     check_request(structure, absorbing_index, edge, installed())
     absorber = structure[absorbing_index].specie.symbol
     plan = _plan(protocol, absorber, edge)
-    try:
-        cell, _ = core_hole_supercell(structure, absorbing_index, protocol.number("image_distance"))
-    except StructureError as error:
-        raise InputRefused("bad_setting", str(error)) from None
+    cell = _hole_cell(structure, absorbing_index, protocol)
     files = {
         INPUT: _asked(cell, protocol) + "\n",
         SCRIPT: RUNNER.read_text(encoding="utf-8"),
@@ -87,6 +89,23 @@ def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
     for name in ("xc", "core_hole"):
         parameters[name] = Parameter(value=str(protocol.settings[name]))
     return parameters
+
+
+def _hole_cell(structure: Structure, absorbing_index: int, protocol: Protocol) -> Structure:
+    """Return the cell that runs, the absorber first."""
+    try:
+        cell, _ = core_hole_supercell(structure, absorbing_index, protocol.number("image_distance"))
+    except StructureError as error:
+        raise InputRefused("bad_setting", str(error)) from None
+    apart = shortest_vector(cell.lattice)
+    if protocol.name != ROUGH and apart < LEAST_IMAGE_DISTANCE:
+        raise InputRefused(
+            "core_hole_in_primitive_cell",
+            f"Protocol {protocol.label} puts core holes {apart:.1f} Å apart in "
+            f"{structure.composition.reduced_formula}: set image_distance to at least "
+            f"{LEAST_IMAGE_DISTANCE:g} Å, or use protocol {ROUGH}.",
+        )
+    return cell
 
 
 def _plan(protocol: Protocol, absorber: str, edge: str) -> dict[str, str | float]:

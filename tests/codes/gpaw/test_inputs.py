@@ -90,6 +90,12 @@ def test_settings_that_cannot_be_are_refused(diamond: Structure, change: str, na
     assert refused.value.name == name
 
 
+def test_a_core_hole_next_to_its_image_is_refused_above_fast(diamond: Structure) -> None:
+    with pytest.raises(InputRefused, match=r"2\.5 Å apart") as refused:
+        GPAW.inputs(diamond, 0, "K", "balanced+image_distance=0")
+    assert refused.value.name == "core_hole_in_primitive_cell"
+
+
 def test_structures_and_edges_that_gpaw_cannot_compute_are_refused(diamond: Structure) -> None:
     foreign = Structure(Lattice.cubic(5), ["Ti", "U"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     partial = Structure(Lattice.cubic(3), [{"Ti": 0.5}], [[0, 0, 0]])
