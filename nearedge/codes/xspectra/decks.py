@@ -26,7 +26,7 @@ from nearedge.codes.xspectra.polarisation import Polarisation
 from nearedge.compat import lightshow_parameters
 from nearedge.spectra.spectrum import BOHR
 
-SCRATCH = "tmp"
+SCRATCH = "scratch"
 """Where pw.x leaves density and wave functions for xspectra.x."""
 SCF = "scf"
 POLARISATIONS = "polarisations.json"
