@@ -121,7 +121,7 @@ def test_every_setting_is_explained_with_its_default() -> None:
         )
     )
     defaults = {
-        name: "" if field.default is None else f"`{field.default}`"
+        name: "" if field.default in (None, "") else f"`{field.default}`"
         for name, field in Settings.model_fields.items()
     }
     assert {name: default.strip() for name, default in rows.items()} == defaults
