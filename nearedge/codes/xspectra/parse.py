@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nearedge.codes.xspectra.failures import check_stopped
 from nearedge.errors import CodeError
 from nearedge.spectra.spectrum import FloatArray
 
 _NUMBER = r"([-+]?\d+\.?\d*(?:[eEdD][-+]?\d+)?)"
 _VERSION = re.compile(r"Program (?:PWSCF|XSpectra) v\.\s*(\S+)")
-_ROUTINE = re.compile(r"Error in routine\s+(\S+)\s*\(\s*-?\d+\s*\):\s*\n\s*(.*)")
 _ENERGY = re.compile(r"^!\s+total energy\s+=\s*" + _NUMBER, re.MULTILINE)
 _ITERATIONS = re.compile(r"convergence has been achieved in\s+(\d+) iterations")
 _SMEARED = re.compile(r"the Fermi energy is\s*" + _NUMBER)
@@ -67,10 +67,10 @@ def parse_scf(text: str, name: str = "scf.out") -> Scf:
     ------
     CodeError
         ``output_empty``, ``output_foreign``, ``scf_not_converged``, ``fermi_level_missing``,
-        ``output_truncated``, ``potential_missing`` or ``pw_stopped``.
+        ``output_truncated``, or what `check_stopped` names.
     """
     version = _version(text, name, "PWSCF")
-    _check_stopped(text, name, "pw")
+    check_stopped(text, name, "pw")
     if "convergence NOT achieved" in text:
         raise CodeError(
             "scf_not_converged", f"The self-consistent field of pw.x did not converge ({name})."
@@ -90,11 +90,11 @@ def parse_lanczos(text: str, name: str) -> Lanczos:
     Raises
     ------
     CodeError
-        ``output_empty``, ``output_foreign``, ``output_truncated``, ``lanczos_not_converged``,
-        ``core_wavefunction_unreadable`` or ``xspectra_stopped``.
+        ``output_empty``, ``output_foreign``, ``output_truncated``, ``lanczos_not_converged``, or
+        what `check_stopped` names.
     """
     _version(text, name, "XSpectra")
-    _check_stopped(text, name, "xspectra")
+    check_stopped(text, name, "xspectra")
     if stuck := _UNCONVERGED.search(text):
         raise CodeError(
             "lanczos_not_converged",
@@ -120,11 +120,11 @@ def parse_energy_zero(text: str, name: str) -> float:
     Raises
     ------
     CodeError
-        ``output_empty``, ``output_foreign``, ``output_truncated``, ``fermi_level_missing`` or
-        ``xspectra_stopped``.
+        ``output_empty``, ``output_foreign``, ``output_truncated``, ``fermi_level_missing``, or
+        what `check_stopped` names.
     """
     _version(text, name, "XSpectra")
-    _check_stopped(text, name, "xspectra")
+    check_stopped(text, name, "xspectra")
     if "END JOB XSpectra" not in text:
         raise CodeError("output_truncated", f"{name} ends before xspectra.x did.")
     zero = _ZERO.search(text)
@@ -215,24 +215,6 @@ def _version(text: str, name: str, program: str) -> str:
     if found is None or f"Program {program}" not in text:
         raise CodeError("output_foreign", f"{name} is no output of {program}.")
     return found.group(1)
-
-
-def _check_stopped(text: str, name: str, program: str) -> None:
-    """Name the reason of a program that stopped itself."""
-    if "core wavefunction file" in text and "ERROR" in text:
-        raise CodeError(
-            "core_wavefunction_unreadable",
-            f"xspectra.x cannot read the core wave function ({name}).",
-        )
-    stopped = _ROUTINE.search(text)
-    if stopped is None:
-        return
-    routine, reason = stopped.group(1), stopped.group(2).strip()
-    if routine == "readpp":
-        raise CodeError("potential_missing", f"pw.x cannot read a pseudopotential: {reason}.")
-    raise CodeError(
-        f"{program}_stopped", f"{program}.x stopped in routine {routine}: {reason} ({name})."
-    )
 
 
 def _number(text: str) -> float:

@@ -79,9 +79,9 @@ def test_a_program_that_stopped_itself_is_named_with_its_reason(text) -> None:
         "End of self-consistent calculation",
         "Error in routine c_bands (1):\n     too many bands are not converged",
     )
-    with pytest.raises(CodeError, match="c_bands: too many bands are not converged") as caught:
+    with pytest.raises(CodeError, match="too many bands are not converged") as caught:
         parse_scf(said)
-    assert caught.value.name == "pw_stopped"
+    assert caught.value.name == "diagonalization_failed"
 
 
 def test_a_negative_or_empty_cross_section_is_implausible(text) -> None:
