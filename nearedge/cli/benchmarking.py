@@ -11,6 +11,7 @@ from nearedge.cli import options as opt
 from nearedge.cli.console import only_data_on_stdout, say, show, show_json, show_table
 
 if TYPE_CHECKING:
+    from nearedge.cli.benchmark_files import GivenReference
     from nearedge.cli.benchmark_steps import Computed, Wanted
     from nearedge.makers.compared import Compared
     from nearedge.schemas.benchmark import BenchmarkDoc
@@ -110,37 +111,62 @@ def benchmark(
         broaden = str(BroadeningRequest.parse(broaden))
     references = [given_reference(each, window) for each in reference or []]
     done: Computed | None = None
-    with only_data_on_stdout():
-        if folder is not None:
-            result = from_folder(folder, references, window=window, broadening=broaden)
-        else:
-            from nearedge.cli.benchmark_steps import read_wanted, requested_columns
-            from nearedge.settings import get_settings
-
-            if absorber is None:
-                raise typer.BadParameter("name the absorbing element.", param_hint="--absorber")
-            columns = requested_columns(opt.separated(codes), opt.separated(protocol))
-            wanted = read_wanted(
-                structures or [],
-                columns,
-                references,
-                absorber=absorber,
-                edge=edge,
-                window=window,
-                broadening=broaden,
-                project=project,
-                settings=get_settings(),
-            )
-            if queue:
-                _enqueue(wanted, as_json=as_json)
-                return
-            done, result = _run(wanted, no_run=no_run, workers=workers, rerun_failed=rerun_failed)
-        write_report(result, output)
-        saved = 0 if save is None else save_spectra(result, save)
+    if folder is not None:
+        result = from_folder(folder, references, window=window, broadening=broaden)
+    else:
+        wanted = _wanted(
+            structures or [],
+            absorber,
+            edge,
+            (codes, protocol),
+            references,
+            window=window,
+            broadening=broaden,
+            project=project,
+        )
+        if queue:
+            _enqueue(wanted, as_json=as_json)
+            return
+        done, result = _run(wanted, no_run=no_run, workers=workers, rerun_failed=rerun_failed)
+    write_report(result, output)
+    saved = 0 if save is None else save_spectra(result, save)
     _tell(result, output, done, as_json=as_json)
     if saved:
         say(f"{saved} spectra in {save}; `nearedge benchmark --from {save}` compares them again.")
     _end(result, done, ran=folder is None and not no_run)
+
+
+def _wanted(
+    structures: list[str],
+    absorber: str | None,
+    edge: str,
+    codes_and_protocols: tuple[str, str],
+    references: list[GivenReference],
+    *,
+    window: float,
+    broadening: str | None,
+    project: str,
+) -> Wanted:
+    from nearedge.cli.benchmark_steps import read_wanted, requested_columns
+    from nearedge.settings import get_settings
+
+    if absorber is None:
+        raise typer.BadParameter("name the absorbing element.", param_hint="--absorber")
+    codes, protocols = (opt.separated(each) for each in codes_and_protocols)
+    if not codes:
+        raise typer.BadParameter("name at least one code.", param_hint="--codes")
+    with only_data_on_stdout():
+        return read_wanted(
+            structures,
+            requested_columns(codes, protocols),
+            references,
+            absorber=absorber,
+            edge=edge,
+            window=window,
+            broadening=broadening,
+            project=project,
+            settings=get_settings(),
+        )
 
 
 def _run(
@@ -154,13 +180,15 @@ def _run(
     settings = get_settings()
     store = SpectraStore.from_settings(settings)
     done = None
-    if not no_run:
-        refuse_absent_codes(store, wanted)
-        done = compute(
-            wanted, settings, live_display, workers=workers, rerun_failed=rerun_failed, tell=say
-        )
-        store = SpectraStore.from_settings(settings)
-    return done, compare_and_store(store, wanted.plan)
+    with only_data_on_stdout():
+        if not no_run:
+            refuse_absent_codes(store, wanted)
+            done = compute(
+                wanted, settings, live_display, workers=workers, rerun_failed=rerun_failed, tell=say
+            )
+            # Connected anew: an embedded server that was restarted listens elsewhere.
+            store = SpectraStore.from_settings(settings)
+        return done, compare_and_store(store, wanted.plan)
 
 
 def _enqueue(wanted: Wanted, *, as_json: bool) -> None:
@@ -170,7 +198,8 @@ def _enqueue(wanted: Wanted, *, as_json: bool) -> None:
 
     settings = get_settings()
     SpectraStore.from_settings(settings)  # says what is wrong with the database, if anything
-    jobs = enqueue(wanted, settings)
+    with only_data_on_stdout():
+        jobs = enqueue(wanted, settings)
     if as_json:
         show_json({"jobs": jobs})
     else:

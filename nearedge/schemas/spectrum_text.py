@@ -47,8 +47,8 @@ def read_spectrum_text(text: str) -> Spectrum:
 def _row(words: list[str], number: int) -> tuple[float, float]:
     if len(words) != 2:
         raise SpectrumError(
-            f"line {number} has {len(words)} columns: leave energy (eV) and absorption, and put # "
-            "before titles."
+            f"line {number} is not two columns but {len(words)}: leave energy (eV) and absorption, "
+            "and put # before titles."
         )
     try:
         energy, absorption = float(words[0]), float(words[1])

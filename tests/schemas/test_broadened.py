@@ -138,7 +138,8 @@ def test_an_arctangent_needs_an_edge_and_a_core_hole_a_table() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "box:1", "lorentzian", "lorentzian:", "lorentzian:-1", "gaussian:x", "voigt:1",
-     "voigt:1,0", "core-hole:1", "arctangent:15,30", "lorentzian:nan", "gaussian:1+all", "gaussian:inf"],
+     "voigt:1,0", "core-hole:1", "arctangent:15,30", "lorentzian:nan",
+     "gaussian:1+all", "gaussian:inf"],
 )  # fmt: skip
 def test_what_is_no_broadening_is_refused_with_what_is(text: str) -> None:
     with pytest.raises(SpectrumError, match=r"is no broadening.*core-hole, lorentzian:WIDTH"):

@@ -44,7 +44,7 @@ GOOD = "\n".join(f"{e} {a}" for e, a in ROWS)
         ("", "0 rows"),
         ("1 2\n3 4", "2 rows of two numbers"),
         ("energy mu\n" + GOOD, "line 1 is not two numbers: 'energy mu'"),
-        (GOOD + "\n1 2 3", "line 21 has 3 columns"),
+        (GOOD + "\n1 2 3", "line 21 is not two columns but 3"),
         (GOOD + "\n5000 nan", "line 21 is not finite"),
         ("PK\x03\x04 binary", "line 1 is not two numbers"),
         ("# XDI/1.0\n# Column.1: angle\n# ---\n1 2\n2 3", "no energy column"),
