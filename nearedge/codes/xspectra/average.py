@@ -18,6 +18,7 @@ from nearedge.spectra.spectrum import BOHR, AbsorptionUnit, FloatArray, Spectrum
 _SAME_ENERGY = 1e-3
 """eV. The Fermi levels of the polarisations of one site agree to this."""
 _ATOMS = re.compile(r"number of atoms/cell\s*=\s*(\d+)")
+_CUTOFF = re.compile(r"kinetic-energy cutoff\s*=\s*([\d.]+)")
 _VOLUME = re.compile(r"unit-cell volume\s*=\s*([\d.]+)")
 
 
@@ -112,11 +113,13 @@ def _recursions(recursions: Sequence[Lanczos]) -> dict[str, Parameter]:
 
 
 def _cell(scf_log: str) -> dict[str, Parameter]:
-    """Return the size of the cell that ran."""
+    """Return what followed from structure and potentials: size of the cell, plane waves."""
     found: dict[str, Parameter] = {}
     if atoms := _ATOMS.search(scf_log):
         found["cell_atoms"] = Parameter(value=int(atoms.group(1)))
     if volume := _VOLUME.search(scf_log):
         value = round(float(volume.group(1)) * BOHR**3, 3)
         found["cell_volume"] = Parameter(value=value, unit="angstrom^3")
+    if cutoff := _CUTOFF.search(scf_log):
+        found["cutoff"] = Parameter(value=float(cutoff.group(1)), unit="Ry")
     return found

@@ -57,11 +57,13 @@ class Cards(TypedDict):
 
 @dataclass(frozen=True)
 class Potentials:
-    """Names of the files that a deck refers to, and the valence electrons they bring."""
+    """Names of the files that a deck refers to, the valence electrons that they bring, and the
+    plane waves' cutoff in Ry that they get."""
 
     species: dict[str, str]
     core_wavefunction: str
     electrons: float
+    cutoff: float
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def k_mesh(structure: Structure, radius: float) -> tuple[int, int, int]:
 def scf_text(cell: Structure, potentials: Potentials, protocol: Protocol) -> str:
     """Return pw.x's input; `cell` has the absorber first, an ion of charge one as its name."""
     system, electrons = cards()["QE"]["system"], cards()["QE"]["electrons"]
-    cutoff = protocol.number("cutoff")
+    cutoff = potentials.cutoff
     # Norm-conserving potentials: the density needs four times the cutoff and no more.
     system |= {"ecutwfc": cutoff, "ecutrho": 4 * cutoff, "degauss": protocol.number("smearing")}
     system |= {"tot_charge": protocol.number("charge")}

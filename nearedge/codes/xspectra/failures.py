@@ -18,7 +18,6 @@ _BY_ROUTINE = {
     "read_upf": ("potential_missing", "pw.x cannot read a pseudopotential"),
     "cdiaghg": ("diagonalization_failed", "the diagonalisation broke down"),
     "c_bands": ("diagonalization_failed", "the bands did not converge"),
-    "electrons": ("diagonalization_failed", "the charge is wrong"),
 }
 """Name and sentence by the routine that stopped."""
 

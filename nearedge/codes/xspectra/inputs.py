@@ -27,8 +27,10 @@ from nearedge.structures.elements import core_hole_width
 EDGES = ("K",)
 """Others need potentials with a hole in another shell, and for p levels another kind of run."""
 NATURAL_WIDTH = "core-hole lifetime"
+SUGGESTED_CUTOFF = "suggested by the potentials"
 UNITS = {
     "cutoff": "Ry",
+    "cutoff_scale": None,
     "image_distance": "angstrom",
     "scf_k_radius": "angstrom",
     "spectrum_k_radius": "angstrom",
@@ -98,12 +100,40 @@ def protocol_parameters(protocol: Protocol, potentials: str) -> dict[str, Parame
     """
     values: dict[str, ParameterValue] = {name: protocol.number(name) for name in UNITS}
     units = dict(UNITS)
+    # The same words for all elements, so that equal protocols give equal parameters.
     if values["lorentzian_width"] == 0:
-        # The same words for all elements, so that equal protocols give equal parameters.
         values["lorentzian_width"], units["lorentzian_width"] = NATURAL_WIDTH, None
+    if values["cutoff"] == 0:
+        values["cutoff"], units["cutoff"] = SUGGESTED_CUTOFF, None
+    else:
+        del values["cutoff_scale"]
     parameters = {name: Parameter(value=values[name], unit=units[name]) for name in values}
     parameters["pseudopotentials"] = Parameter(value=potentials)
     return parameters
+
+
+def plane_wave_cutoff(protocol: Protocol, suggested: float | None) -> float:
+    """Return the cutoff in Ry: the protocol's own, or its share of what the potentials suggest.
+
+    Copper's needs more than carbon's by far, so a protocol states a share.
+
+    Raises
+    ------
+    InputRefused
+        ``cutoff_unknown``, ``bad_setting``.
+    """
+    stated, scale = protocol.number("cutoff"), protocol.number("cutoff_scale")
+    if stated < 0 or scale <= 0:
+        raise InputRefused("bad_setting", f"Protocol {protocol.label}: a cutoff must be positive.")
+    if stated > 0:
+        return stated
+    if suggested is None:
+        raise InputRefused(
+            "cutoff_unknown",
+            "The potentials in pseudo_path suggest no cutoff: state one in Ry, such as "
+            f"--set cutoff=60 with protocol {protocol.name}.",
+        )
+    return round(scale * suggested, 1)
 
 
 def spectrum_width(protocol: Protocol, absorber: str, edge: str) -> float:
@@ -147,4 +177,5 @@ def _potentials(
         species=species,
         core_wavefunction=pseudos.core_wavefunction_name,
         electrons=valence + pseudos.core_hole_charge - protocol.number("charge"),
+        cutoff=plane_wave_cutoff(protocol, pseudos.cutoff),
     )

@@ -73,7 +73,7 @@ def names_only(elements: list[str], absorber: str, edge: str) -> PseudoSet:
         core_wavefunction_name=f"Core_{absorber}.wfc",
         core_hole_charge=1.0,
         identity="names only",
-        cutoff=None,
+        cutoff=60.0,
         valences={name: {"Ti": 12.0, "O": 6.0}.get(name, 4.0) for name in wanted},
         checks={},
     )

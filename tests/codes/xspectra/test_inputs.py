@@ -17,6 +17,7 @@ from nearedge.codes.protocols import load_protocol
 from nearedge.codes.xspectra import XSPECTRA
 from nearedge.codes.xspectra.cell import cell_polarisations, hole_cell
 from nearedge.codes.xspectra.decks import cards, k_mesh, safer_mixing
+from nearedge.codes.xspectra.inputs import plane_wave_cutoff
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
 from nearedge.structures.builtin import builtin_structure
@@ -54,6 +55,22 @@ def test_there_are_bands_for_all_electrons_and_the_cell_is_charged(rutile: Struc
     assert float(value(deck, "tot_charge")) == 1.0
     assert int(value(deck, "nbnd")) >= 48 / 2 + 4
     assert float(value(deck, "ecutrho")) == 4 * float(value(deck, "ecutwfc"))
+
+
+def test_the_cutoff_is_a_share_of_what_the_potentials_suggest_or_as_stated(
+    rutile: Structure,
+) -> None:
+    assert value(made(rutile, "fast").files["scf.in"], "ecutwfc") == "45.0"
+    assert value(made(rutile, "precise").files["scf.in"], "ecutwfc") == "60.0"
+    stated = made(rutile, "fast+cutoff=41.0+cutoff_scale=0.9")
+    assert value(stated.files["scf.in"], "ecutwfc") == "41.0"
+    assert stated.parameters == made(rutile, "fast+cutoff=41.0").parameters
+
+
+def test_potentials_that_suggest_no_cutoff_need_one() -> None:
+    with pytest.raises(InputRefused) as caught:
+        plane_wave_cutoff(load_protocol("xspectra", "fast"), None)
+    assert caught.value.name == "cutoff_unknown"
 
 
 def test_positions_keep_the_digits_that_symmetry_needs() -> None:
@@ -143,7 +160,14 @@ def test_a_broadening_is_another_calculation_that_starts_from_the_same(rutile: S
 
 @pytest.mark.parametrize(
     "change",
-    ["cutoff=60.0", "spectrum_k_radius=9.0", "lanczos_error=0.001", "e_max=60.0", "charge=0.0"],
+    [
+        "cutoff=60.0",
+        "cutoff_scale=1.0",
+        "spectrum_k_radius=9.0",
+        "lanczos_error=0.001",
+        "e_max=60.0",
+        "charge=0.0",
+    ],
 )
 def test_nothing_else_starts_from_the_same(rutile: Structure, change: str) -> None:
     assert made(rutile, "fast").restart_key != made(rutile, f"fast@1+{change}").restart_key
