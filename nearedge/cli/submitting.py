@@ -115,11 +115,8 @@ def tell_inputs(report: InputsReport, codes: Sequence[str], *, as_json: bool) ->
             show(str(folder))
         _tell_refusals(report.refused)
         if report.written:
-            say(
-                "Run each in its folder; "
-                + " and ".join(f"`nearedge ingest DIR --code {code}`" for code in codes)
-                + " takes the results back."
-            )
+            code = codes[0] if len(codes) == 1 else "CODE"
+            say(f"Run each in its folder; `nearedge ingest DIR --code {code}` takes results back.")
     if report.refused and not report.written:
         _leave(as_json=as_json)
 

@@ -115,11 +115,16 @@ def _check(spectrum: SpectrumDoc, structure: StructureDoc) -> None:
             f"to {structure.structure_key}."
         )
     known = [edge.value for edge in XasEdge]
-    if spectrum.edge not in known:
+    if _edge(spectrum) not in known:
         raise SpectrumError(
             f"emmet has no {spectrum.edge} edge, only {', '.join(known)}: export spectrum "
             f"{spectrum.spectrum_id} as XDI or JSON."
         )
+
+
+def _edge(spectrum: SpectrumDoc) -> str:
+    """Return the edge in emmet's spelling."""
+    return "L2,3" if spectrum.edge == "L23" else spectrum.edge
 
 
 def _xas(spectrum: SpectrumDoc, structure: StructureDoc) -> XAS:
@@ -131,7 +136,7 @@ def _xas(spectrum: SpectrumDoc, structure: StructureDoc) -> XAS:
             spectrum.absorption,
             structure.to_structure(),
             spectrum.absorber,
-            edge=spectrum.edge,
+            edge=_edge(spectrum),
             spectrum_type=SPECTRUM_TYPE,
             absorbing_index=spectrum.absorbing_index,
         )

@@ -74,11 +74,15 @@ def test_mostly_negative_absorption_raises_no_warning_on_the_terminal(
         to_xasdoc(site, structure)
 
 
-@pytest.mark.parametrize("edge", ["K", "L2", "L3"])
-def test_edges_that_emmet_knows_pass(edge: str, site: SpectrumDoc, structure: StructureDoc) -> None:
+@pytest.mark.parametrize(
+    ("edge", "spelled"), [("K", "K"), ("L2", "L2"), ("L3", "L3"), ("L23", "L2,3")]
+)
+def test_edges_that_emmet_knows_pass(
+    edge: str, spelled: str, site: SpectrumDoc, structure: StructureDoc
+) -> None:
     site.edge = edge
     document, record = to_xasdoc(site, structure)
-    assert document.spectrum_id.endswith(f"-XANES-Cu-{edge}")
+    assert document.spectrum_id.endswith(f"-XANES-Cu-{spelled}")
     assert from_xasdoc(record) == site
 
 
