@@ -36,8 +36,6 @@ from nearedge.spectra.spectrum import BOHR
 from nearedge.structures.elements import core_hole_width
 
 EDGES = ("K",)
-MIN_ATOMIC_NUMBER = 3
-"""Below it a 1s level is no core level."""
 XC_TYPES = {"lda": 3, "pbe": 20, "pbesol": 22}
 """Elk's xctype."""
 MAX_BSE_SIZE = 20_000
@@ -85,10 +83,6 @@ def make_inputs(
     bare = bare_structure(structure, absorbing_index, "Elk")
     element = bare[absorbing_index].specie
     check_edge(element.Z, edge, EDGES, "Elk")
-    if element.Z < MIN_ATOMIC_NUMBER:
-        raise InputRefused(
-            "unsupported_element", f"The 1s of {element.symbol} is no core level: Elk needs one."
-        )
     files = {
         **_species_files(bare, element.symbol, species_folder),
         **_decks(bare, absorbing_index, protocol),
@@ -143,6 +137,12 @@ def k_mesh(structure: Structure, radius: float) -> list[int]:
 
 def _species_files(structure: Structure, symbol: str, folder: Path) -> dict[str, str]:
     species = {each: load_species(folder, each) for each in sorted(structure.symbol_set)}
+    if not any((state.n, state.l) == (1, 0) and state.core for state in species[symbol].states):
+        raise InputRefused(
+            "unsupported_element",
+            f"Elk's species file of {symbol} has its 1s in the valence already: Elk's BSE is "
+            "offered from boron on.",
+        )
     distances = shortest_distances(structure)
     usual = {each: one.radius for each, one in species.items()}
     level = core_level_estimate(symbol)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pymatgen.core import Element
 
 from nearedge.codes.base import CodeResult
 from nearedge.codes.elk.deck import Deck, parse_deck
@@ -27,7 +28,7 @@ from nearedge.codes.elk.levels import (
     parse_bands,
     parse_core_level,
 )
-from nearedge.codes.elk.promoted import Promoted, promoted_level
+from nearedge.codes.elk.promoted import Promoted, promoted_level, untried
 from nearedge.codes.elk.species import HARTREE
 from nearedge.codes.tables import isotropic
 from nearedge.errors import CodeError, IngestError
@@ -54,6 +55,7 @@ class Bse:
     fermi: float
     volume: float
     absorbers: int
+    atomic_number: int
 
     def numbers(self) -> dict[str, float]:
         """Return it by name."""
@@ -78,7 +80,7 @@ def read_folder(folder: Path) -> CodeResult:
     deck = read_deck(core)
     promoted = _promoted(core, deck)
     bands = checked_bands(folder, promoted)
-    bse = _bse(core, deck, bands, promoted.count)
+    bse = _bse(core, deck, bands, promoted)
     width = deck.number("swidth", 0.001)
     energy, imaginary = _mean(core)
     return _result(energy, imaginary, bse, 2 * width, _version(core))
@@ -150,8 +152,16 @@ def from_lines(content: bytes, deck: Deck) -> CodeResult:
     """
     lines, numbers = parse_lines(content)
     try:
-        bse = Bse(**{**numbers, "absorbers": int(numbers["absorbers"])})  # type: ignore[arg-type]
-    except (TypeError, KeyError):
+        bse = Bse(
+            first=numbers["first"],
+            last_complete=numbers["last_complete"],
+            core_level=numbers["core_level"],
+            fermi=numbers["fermi"],
+            volume=numbers["volume"],
+            absorbers=int(numbers["absorbers"]),
+            atomic_number=int(numbers["atomic_number"]),
+        )
+    except KeyError:
         raise CodeError("restart_damaged", "The stored BSE is incomplete: run it anew.") from None
     points, _, _, _, top = deck.numbers("wplot", [500, 100, 0, 0, 1])
     energy: FloatArray = np.arange(1, int(points), dtype=np.float64) * (top / points)
@@ -182,10 +192,10 @@ def bse_of(folder: Path) -> Bse:
     core = folder / CORE if (folder / CORE).is_dir() else folder
     deck = read_deck(core)
     promoted = _promoted(core, deck)
-    return _bse(core, deck, checked_bands(folder, promoted), promoted.count)
+    return _bse(core, deck, checked_bands(folder, promoted), promoted)
 
 
-def _bse(core: Path, deck: Deck, bands: Bands, absorbers: int) -> Bse:
+def _bse(core: Path, deck: Deck, bands: Bands, promoted: Promoted) -> Bse:
     text = _text(core / "EIGVAL_BSE.OUT")
     found = [float(value) for value in _TRANSITIONS.findall(text)]
     size = int(text.split()[0]) if text.split() and text.split()[0].isdigit() else 0
@@ -201,7 +211,8 @@ def _bse(core: Path, deck: Deck, bands: Bands, absorbers: int) -> Bse:
     conduction = int(deck.number("ncbse", 3))
     volume = abs(float(np.linalg.det(deck.lattice))) / BOHR**3
     top = bands.complete_to(conduction) - bands.core_level
-    return Bse(min(found), top, bands.core_level, bands.fermi, volume, absorbers)
+    charge = Element(promoted.element).Z
+    return Bse(min(found), top, bands.core_level, bands.fermi, volume, promoted.count, charge)
 
 
 def _mean(core: Path) -> tuple[FloatArray, FloatArray]:
@@ -237,7 +248,7 @@ def _result(
     sigma = cross_section(energy, imaginary, bse.volume)[inside] / bse.absorbers
     if sigma.max() <= 0 or sigma.min() < -0.01 * sigma.max():
         raise CodeError("output_implausible", "The absorption is negative.")
-    warnings = []
+    warnings = untried(Element.from_Z(bse.atomic_number).symbol)
     if (step := float(np.diff(energy[inside]).max())) > width:
         warnings.append(
             f"The energies are {step * HARTREE:.2f} eV apart, more than the lines' width of "

@@ -13,6 +13,10 @@ from nearedge.codes.elk.species import core_level_estimate, parse_species
 from nearedge.errors import IngestError, InputRefused
 from nearedge.structures.absorbers import unique_absorbers
 
+SEEN = frozenset(["B", "C", "N", "O", "F", "Mg", "Al", "Si", "S", "Ca", "Ti", "V"])
+"""Absorbers whose 1s was found and whose stored transitions gave Elk's plot again, with elk-lapw
+8.4.30: BN, diamond, MgO, LiF, AlP, Si, ZnS, CaO, TiO, anatase, VN. In copper (fcc) the
+self-consistent field with the promoted level did not converge."""
 _NAMED = re.compile(r"([A-Z][a-z]?)(_1s)?\.in")
 
 
@@ -33,6 +37,12 @@ class Promoted:
     structure: Structure
     sites: tuple[int, ...]
     level: float
+
+    @property
+    def element(self) -> str:
+        """Return the absorbing element's symbol."""
+        symbol: str = self.structure[self.sites[0]].specie.symbol
+        return symbol
 
     @property
     def count(self) -> int:
@@ -76,6 +86,16 @@ def promoted_level(folder: Path, deck: Deck) -> Promoted:
     structure = Structure(Lattice(deck.lattice), symbols, coordinates)
     _check_equal(structure, sites)
     return Promoted(structure, tuple(sites), deepest)
+
+
+def untried(element: str) -> list[str]:
+    """Return the warning that an absorber deserves which was never seen to work."""
+    if element in SEEN:
+        return []
+    return [
+        f"Elk's BSE was tried for the 1s of {', '.join(sorted(SEEN))}, not of {element}: compare "
+        "with another code."
+    ]
 
 
 def _check_equal(structure: Structure, sites: list[int]) -> None:

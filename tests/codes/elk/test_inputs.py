@@ -133,11 +133,12 @@ def test_what_elk_cannot_do_is_refused_by_name(
     assert refused.value.name == name
 
 
-def test_hydrogen_and_touching_atoms_are_refused(species_folder: Path) -> None:
+def test_a_1s_that_is_valence_and_touching_atoms_are_refused(species_folder: Path) -> None:
     hydride = Structure(Lattice.cubic(4.0), ["Li", "H"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    with pytest.raises(InputRefused) as refused:
-        _inputs(hydride, 1, species_folder)
-    assert refused.value.name == "unsupported_element"
+    for site in (0, 1):
+        with pytest.raises(InputRefused) as refused:
+            _inputs(hydride, site, species_folder)
+        assert refused.value.name == "unsupported_element"
     touching = Structure(Lattice.cubic(4.0), ["B", "N"], [[0, 0, 0], [0.1, 0, 0]])
     with pytest.raises(InputRefused) as refused:
         _inputs(touching, 0, species_folder)

@@ -13,6 +13,7 @@ from nearedge.codes.base import FinishedRun
 from nearedge.codes.elk import ELK
 from nearedge.codes.elk.failures import energies_not_found, failure_in
 from nearedge.codes.elk.parse import read_folder
+from nearedge.codes.elk.promoted import untried
 from nearedge.errors import CodeError, ResourceError
 from nearedge.spectra.spectrum import AbsorptionUnit
 
@@ -102,3 +103,9 @@ def test_two_equal_absorbers_give_the_mean_and_two_unlike_ones_are_refused(
     (folder / "elk_3_plot.in").write_text(two)
     with pytest.raises(CodeError, match="different kinds"):
         read_folder(folder)
+
+
+def test_an_element_that_was_never_tried_is_warned_of() -> None:
+    assert untried("Ti") == []
+    (warning,) = untried("Cu")
+    assert "not of Cu" in warning
