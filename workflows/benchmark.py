@@ -11,7 +11,7 @@ from jobflow.core.reference import OnMissing
 
 from nearedge.codes import get_code
 from nearedge.codes.protocols import load_protocol
-from nearedge.errors import InputRefused, SpectrumError, StructureError
+from nearedge.errors import InputRefused, ResourceError, SpectrumError, StructureError
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.makers.average import average_id
 from nearedge.makers.benchmark import (
@@ -116,7 +116,8 @@ def _planned(
     maker = SpectrumFlowMaker.for_code(column.code or "", protocol=column.protocol or "")
     try:
         sites = plan_sites(maker.site_maker, structure, absorber, edge)
-    except StructureError as error:
+    except (StructureError, ResourceError) as error:
+        # Also where the code's own files are missing here: what others gave is compared.
         return PlannedSpectrum(column=column.label, refusal=str(error))
     refusals = [site.refusal for site in sites if site.refusal is not None]
     if refusals and len(refusals) == len(sites):

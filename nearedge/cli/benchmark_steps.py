@@ -146,13 +146,13 @@ def refuse_absent_codes(store: SpectraStore, wanted: Wanted) -> None:
     for structure in wanted.plan.structures:
         for column, planned in zip(wanted.codes, structure.spectra, strict=True):
             ids = planned.calculation_ids
-            if planned.average_id is None or len(store.completed(ids)) == len(ids):
+            if ids and len(store.completed(ids)) == len(ids):
                 continue
             available = get_code(column.code or "").availability()
             if not available.found:
                 raise ResourceError(
-                    f"{column.title} cannot run here ({available.detail}). {available.remedy} "
-                    "With --no-run what is there is compared."
+                    f"{column.title} cannot run here, {available.detail}: {available.remedy}; or "
+                    "compare what is there with --no-run."
                 )
 
 

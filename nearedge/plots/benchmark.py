@@ -66,7 +66,7 @@ def benchmark_report(
             *(Text(notice, notice=True) for notice in told),
         ],
         sections=[
-            Section("All structures together", _overall(document)),
+            Section(_together(document), _overall(document)),
             *(
                 Section(_heading(structure), _of_structure(document, structure, spectra))
                 for structure in document.structures
@@ -188,6 +188,10 @@ def _tiles(document: BenchmarkDoc) -> list[tuple[str, str]]:
         worst = min(document.means, key=lambda mean: mean.spearman)
         tiles.append(("Lowest mean Spearman", f"{worst.spearman:.3f}"))
     return tiles
+
+
+def _together(document: BenchmarkDoc) -> str:
+    return "All structures together" if len(document.structures) > 1 else "Every two of them"
 
 
 def _overall(document: BenchmarkDoc) -> list[Text | Heatmap | Table]:

@@ -47,8 +47,10 @@ td { border-top: 1px solid #eaeef2; }
 thead th { font-weight: 600; color: #57606a; white-space: nowrap; }
 th[scope=row] { font-weight: 600; border-top: 1px solid #eaeef2; }
 .number { text-align: right; white-space: nowrap; }
-table.heat { width: auto; }
-.heat th, .heat td { padding: .55rem .8rem; border: 0; }
+.scroll + .scroll { margin-top: 1rem; }
+table.heat { width: auto; margin-bottom: .8rem; }
+.heat th, .heat td { padding: .55rem .8rem; border: 0; vertical-align: middle; }
+.heat thead th { text-align: center; }
 .heat th { font-weight: 600; color: #57606a; white-space: nowrap; }
 .heat tbody td { text-align: center; white-space: pre-line; min-width: 5.5rem;
   border: 2px solid #fff; }
