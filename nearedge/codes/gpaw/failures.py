@@ -9,7 +9,7 @@ from pymatgen.core import Structure
 
 from nearedge.codes.execution import log_tail
 from nearedge.codes.gpaw.programs import Installed
-from nearedge.codes.gpaw.runner_files import FAILURE, LOG, RUN_LOG, STATES_LOG
+from nearedge.codes.gpaw.runner_files import FAILURE, GROUND_LOG, LOG, RUN_LOG, STATES_LOG
 from nearedge.errors import CodeError, InputRefused
 
 EDGES = ("K",)
@@ -54,7 +54,7 @@ def check_request(
 
 def why(folder: Path, return_code: int) -> CodeError:
     """Name the reason of a run that ended with an exit code other than zero."""
-    logs = log_tail(folder, LOG, STATES_LOG, RUN_LOG)
+    logs = log_tail(folder, GROUND_LOG, LOG, STATES_LOG, RUN_LOG)
     try:
         left = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
         name, message = str(left["name"]), str(left["message"])

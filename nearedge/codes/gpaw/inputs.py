@@ -28,6 +28,7 @@ UNITS = {
     "spectrum_k_radius": "angstrom",
     "smearing": "eV",
     "lorentzian_width": "eV",
+    "least_width": "eV",
     "bands_factor": "1/angstrom^3",
     "e_min": "eV",
     "e_max": "eV",
@@ -88,6 +89,8 @@ def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
     parameters = {name: Parameter(value=values[name], unit=units[name]) for name in values}
     for name in ("xc", "core_hole"):
         parameters[name] = Parameter(value=str(protocol.settings[name]))
+    absolute = bool(protocol.settings["delta_kohn_sham"])
+    parameters["delta_kohn_sham"] = Parameter(value=absolute)
     return parameters
 
 
@@ -110,7 +113,7 @@ def _hole_cell(structure: Structure, absorbing_index: int, protocol: Protocol) -
 
 def _plan(protocol: Protocol, absorber: str, edge: str) -> dict[str, str | float]:
     """Return what is made of the states: grid in eV from the Fermi level, broadening, edge."""
-    width = protocol.number("lorentzian_width")
+    width, least = protocol.number("lorentzian_width"), protocol.number("least_width")
     low, high, step = (protocol.number(name) for name in ("e_min", "e_max", "e_step"))
     if width < 0 or not (low < 0 < high and step > 0 and (high - low) / step < _MOST_POINTS):
         raise InputRefused(
@@ -118,17 +121,23 @@ def _plan(protocol: Protocol, absorber: str, edge: str) -> dict[str, str | float
             f"Protocol {protocol.label}: e_min must be below and e_max above 0, e_step positive, "
             "lorentzian_width not negative.",
         )
-    try:
-        natural = core_hole_width(absorber, edge)
-    except StructureError as error:
-        if width == 0:
+    if width == 0:
+        try:
+            # Carbon's 0.09 eV would show the k-mesh, not carbon.
+            width = max(core_hole_width(absorber, edge), least)
+        except StructureError as error:
             raise InputRefused("bad_setting", str(error)) from None
-        natural = width
+    if width < 2 * step:
+        raise InputRefused(
+            "bad_setting",
+            f"Protocol {protocol.label}: an e_step of {step:g} eV is too coarse for lines of "
+            f"{width:g} eV; take half the width or less.",
+        )
     return {
         "absorber": absorber,
         "edge": edge,
         "edge_energy": float(xray_edge(absorber, edge).energy),
-        "lorentzian_width": width or natural,
+        "lorentzian_width": width,
         "e_min": low,
         "e_max": high,
         "e_step": step,
@@ -166,6 +175,8 @@ def _asked(cell: Structure, protocol: Protocol) -> str:
         "core_state": "1s",
         "removed": removed,
         "charge": charge,
+        # Total energies of half an electron's removal give no transition.
+        "ground_state": bool(settings["delta_kohn_sham"]) and removed == 1.0,
         "cutoff": number("cutoff"),
         "scf_mesh": k_mesh(cell, number("scf_k_radius")),
         "spectrum_mesh": k_mesh(cell, number("spectrum_k_radius")),

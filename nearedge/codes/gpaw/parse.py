@@ -41,14 +41,25 @@ class Header(BaseModel):
     gpaw: str
     input: str = Field(description="SHA-256 of the gpaw.json that was computed.")
     fermi_energy: float
-    total_energy: float
-    reference_energy: float
+    total_energy: float = Field(description="Of all electrons, with the core hole.")
+    ground_energy: float | None = Field(description="Without it; None where it was not asked for.")
     scf_iterations: int
     irreducible_k_points: int
     bands: int
     plane_waves: int
     complete_to: float
     cpu_seconds: float
+
+    @property
+    def edge(self) -> float | None:
+        """The Fermi level on the axis of photon energies, in eV, or None.
+
+        A transition takes the energy to remove the core electron plus that of the state that the
+        electron goes to, on one axis of the potential: delta Kohn-Sham, as in GPAW's manual.
+        """
+        if self.ground_energy is None:
+            return None
+        return self.total_energy - self.ground_energy + self.fermi_energy
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,10 @@ def parse_sticks(text: str) -> Sticks:
 
 
 def site_spectrum(sticks: Sticks, plan: Plan) -> Spectrum:
-    """Return the isotropic cross section in Å² per absorber, energies in eV from the Fermi level.
+    """Return the isotropic cross section in Å² per absorber, energies in eV.
+
+    They are photon energies where the run had a ground state to compare with, and else counted from
+    the Fermi level.
 
     The golden rule in the length form, ``4 π² α ħω Σ |<f|ε·r|1s>|² δ``, for both spins, averaged
     over the three polarisations; the angular part of an s to p transition is 1/3. The photon energy
@@ -158,7 +172,9 @@ def site_spectrum(sticks: Sticks, plan: Plan) -> Spectrum:
     photon = plan.edge_energy + energy
     section = 4 * np.pi**2 * FINE_STRUCTURE * photon * 2 * summed * BOHR**2
     try:
-        spectrum = Spectrum(energy.round(6), section, AbsorptionUnit.ANGSTROM2)
+        spectrum = Spectrum(
+            (energy + (header.edge or 0.0)).round(6), section, AbsorptionUnit.ANGSTROM2
+        )
     except SpectrumError as error:
         raise CodeError("output_implausible", str(error)) from None
     if not np.any(weights > 0):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pymatgen.core import Lattice, Structure
 
@@ -13,7 +14,16 @@ from nearedge.codes.base import CodeResult
 from nearedge.codes.execution import log_tail
 from nearedge.codes.gpaw.failures import why
 from nearedge.codes.gpaw.parse import Header, Plan, parse_plan, parse_sticks, site_spectrum
-from nearedge.codes.gpaw.runner_files import FAILURE, INPUT, LOG, PLAN, RUN_LOG, STATES_LOG, STICKS
+from nearedge.codes.gpaw.runner_files import (
+    FAILURE,
+    GROUND_LOG,
+    INPUT,
+    LOG,
+    PLAN,
+    RUN_LOG,
+    STATES_LOG,
+    STICKS,
+)
 from nearedge.errors import CodeError
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
@@ -59,7 +69,7 @@ def read_run(folder: Path) -> CodeResult:
     try:
         return _result(folder)
     except CodeError as error:
-        tail = error.log_tail or log_tail(folder, LOG, STATES_LOG, RUN_LOG)
+        tail = error.log_tail or log_tail(folder, GROUND_LOG, LOG, STATES_LOG, RUN_LOG)
         raise CodeError(error.name, error.message, tail) from None
 
 
@@ -75,7 +85,7 @@ def _result(folder: Path) -> CodeResult:
         raise CodeError("output_foreign", f"{PLAN} and {INPUT} are of different absorbers.")
     return CodeResult(
         spectrum=site_spectrum(sticks, plan),
-        energy_reference=EnergyReference(kind="fermi", fermi_energy=sticks.header.fermi_energy),
+        energy_reference=_reference(sticks.header),
         broadening=[_broadening(plan)],
         results=_results(sticks.header, asked),
         cpu_seconds=sticks.header.cpu_seconds,
@@ -84,20 +94,24 @@ def _result(folder: Path) -> CodeResult:
     )
 
 
+def _reference(header: Header) -> EnergyReference:
+    """Return what the axis is counted from; the Fermi level is that on GPAW's own axis."""
+    kind: Literal["absolute", "fermi"] = "fermi" if header.edge is None else "absolute"
+    return EnergyReference(kind=kind, edge_energy=header.edge, fermi_energy=header.fermi_energy)
+
+
 def _broadening(plan: Plan) -> Broadening:
     return Broadening(
         kind="lorentzian",
         width=plan.lorentzian_width,
-        origin="core-hole lifetime or as asked, put on GPAW's states",
+        origin="core-hole lifetime, the least that the protocol has, or as asked",
     )
 
 
 def _results(header: Header, asked: Asked) -> dict[str, Parameter]:
     results = {
         "fermi_energy": Parameter(value=header.fermi_energy, unit="eV"),
-        # On the scale of the setups' atoms; with the reference energy it is that of all electrons.
         "total_energy": Parameter(value=header.total_energy, unit="eV"),
-        "reference_energy": Parameter(value=header.reference_energy, unit="eV"),
         "complete_to": Parameter(value=header.complete_to - header.fermi_energy, unit="eV"),
         "scf_iterations": Parameter(value=header.scf_iterations),
         "k_points": Parameter(value=header.irreducible_k_points),
@@ -106,6 +120,8 @@ def _results(header: Header, asked: Asked) -> dict[str, Parameter]:
         "cell_atoms": Parameter(value=len(asked.cell)),
         "cell_volume": Parameter(value=round(asked.cell.volume, 3), unit="angstrom^3"),
     }
+    if header.ground_energy is not None:
+        results["ground_energy"] = Parameter(value=header.ground_energy, unit="eV")
     for name, mesh in (("scf_mesh", asked.scf_mesh), ("spectrum_mesh", asked.spectrum_mesh)):
         results[name] = Parameter(value=[*mesh])
     return results

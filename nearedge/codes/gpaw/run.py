@@ -12,7 +12,15 @@ from nearedge.codes.execution import claim, disk_errors, run_stage, write_files
 from nearedge.codes.gpaw.failures import why
 from nearedge.codes.gpaw.programs import PYTHON
 from nearedge.codes.gpaw.result import read_run
-from nearedge.codes.gpaw.runner_files import FAILURE, INPUT, LOG, RUN_LOG, SCRIPT, STATES_LOG
+from nearedge.codes.gpaw.runner_files import (
+    FAILURE,
+    GROUND_LOG,
+    INPUT,
+    LOG,
+    RUN_LOG,
+    SCRIPT,
+    STATES_LOG,
+)
 from nearedge.codes.gpaw.setups import core_hole_setup
 from nearedge.errors import CodeError
 
@@ -78,7 +86,7 @@ def _attempts(folder: Path, stage_timeout: float, progress: Progress | None, cos
         if error.name != "scf_not_converged":
             raise
     with disk_errors():
-        for name in (LOG, STATES_LOG, RUN_LOG, FAILURE):
+        for name in (GROUND_LOG, LOG, STATES_LOG, RUN_LOG, FAILURE):
             if (folder / name).exists():
                 (folder / name).rename(folder / f"{FIRST}{name}")
     try:

@@ -37,6 +37,7 @@ from gpaw.xas import XAS  # type: ignore[import-not-found]
 
 INPUT = "gpaw.json"
 LOG = "gpaw.txt"
+GROUND_LOG = "ground.txt"
 STATES_LOG = "states.txt"
 STICKS = "sticks.txt"
 FAILURE = "failure.json"
@@ -93,16 +94,19 @@ def run(asked: dict[str, Any], *, safer: bool) -> None:
     gpaw.setup_paths.insert(0, ".")
     if not Path(f"{asked['symbols'][0]}.{asked['setup']}.{asked['xc']}").is_file():
         make_setup(asked)
-    density = converged_density(asked, safer)
+    ground = None
+    if asked["ground_state"]:
+        ground = energy(converged_density(asked, safer, hole=False))
+    density = converged_density(asked, safer, hole=True)
     try:
         states, bands = empty_states(asked, density)
     except KohnShamConvergenceError:
         fail("states_not_converged", f"no convergence in {asked['max_iterations']} iterations")
-    write_sticks(asked, density, states, bands)
+    write_sticks(asked, density, states, bands, ground)
 
 
-def converged_density(asked: dict[str, Any], safer: bool) -> Any:
-    """Return a calculator with the self-consistent density around the core hole."""
+def converged_density(asked: dict[str, Any], safer: bool, *, hole: bool) -> Any:
+    """Return a calculator with the self-consistent density around the core hole, or without it."""
     atoms: Any = Atoms(
         asked["symbols"],
         cell=asked["cell"],
@@ -115,17 +119,22 @@ def converged_density(asked: dict[str, Any], safer: bool) -> Any:
         xc=asked["xc"],
         kpts={"size": asked["scf_mesh"], "gamma": True},
         # The absorber comes first. By number, so that other atoms of its element stay whole.
-        setups={0: asked["setup"]},
-        charge=asked["charge"],
+        setups={0: asked["setup"]} if hole else {},
+        charge=asked["charge"] if hole else 0,
         occupations=FermiDirac(asked["smearing"]),
         mixer=Mixer(asked["mixing"] / (4 if safer else 1), 5, 100 if safer else 50),
         maxiter=asked["max_iterations"] * (3 if safer else 1),
         convergence={"density": asked["density_convergence"]},
-        txt=LOG,
+        txt=LOG if hole else GROUND_LOG,
     )
     atoms.calc = calculator
     atoms.get_potential_energy()
     return calculator
+
+
+def energy(density: Any) -> float:
+    """Return the energy of all electrons in eV, by which cells of different setups compare."""
+    return float(density.get_potential_energy()) + float(density.get_reference_energy())
 
 
 def empty_states(asked: dict[str, Any], density: Any) -> tuple[Any, int]:
@@ -161,7 +170,9 @@ def empty_states(asked: dict[str, Any], density: Any) -> tuple[Any, int]:
     return states, bands
 
 
-def write_sticks(asked: dict[str, Any], density: Any, states: Any, bands: int) -> None:
+def write_sticks(
+    asked: dict[str, Any], density: Any, states: Any, bands: int, ground: float | None
+) -> None:
     """Write energies (eV), emptiness and squared matrix elements (bohr²) of the empty states."""
     # All states, each with its own emptiness: the mode "xas" counts the same number of occupied
     # bands at every k-point, which a metal does not have.
@@ -174,8 +185,8 @@ def write_sticks(asked: dict[str, Any], density: Any, states: Any, bands: int) -
         "gpaw": gpaw.__version__,
         "input": hashlib.sha256(Path(INPUT).read_bytes()).hexdigest(),
         "fermi_energy": fermi,
-        "total_energy": float(density.get_potential_energy()),
-        "reference_energy": float(density.get_reference_energy()),
+        "total_energy": energy(density),
+        "ground_energy": ground,
         "scf_iterations": int(density.get_number_of_iterations()),
         "irreducible_k_points": len(kpoints),
         "bands": bands,

@@ -60,6 +60,17 @@ def test_another_width_is_another_calculation_that_needs_no_new_run(diamond: Str
     assert json.loads(broader.files["spectrum.json"])["lorentzian_width"] == 1.5
 
 
+def test_lifetimes_that_the_k_mesh_does_not_resolve_are_not_pretended(diamond: Structure) -> None:
+    def width(structure: Structure, protocol: str) -> float:
+        files = GPAW.inputs(structure, 0, "K", protocol).files
+        return float(json.loads(files["spectrum.json"])["lorentzian_width"])
+
+    assert width(diamond, "fast") == 0.5
+    assert width(diamond, "fast+least_width=0.3") == 0.3
+    titanium = Structure(Lattice.cubic(3), ["Ti"], [[0, 0, 0]])
+    assert width(titanium, "fast") == 0.94
+
+
 @pytest.mark.parametrize(
     ("hole", "setup", "removed", "charge"),
     [("full", "fch1s", 1.0, 0), ("half", "hch1s", 0.5, 0), ("excited", "fch1s", 1.0, -1)],
@@ -69,6 +80,8 @@ def test_kinds_of_core_hole(
 ) -> None:
     given = asked(diamond, f"fast+core_hole={hole}")
     assert (given["setup"], given["removed"], given["charge"]) == (setup, removed, charge)
+    # Half an electron's removal has no total energy that a transition could be compared with.
+    assert given["ground_state"] is (hole != "half")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +93,7 @@ def test_kinds_of_core_hole(
         ("e_max=-1", "bad_setting"),
         ("e_step=1e-9", "bad_setting"),
         ("lorentzian_width=-1", "bad_setting"),
+        ("lorentzian_width=0.1", "bad_setting"),
         ("image_distance=99", "bad_setting"),
         ("colour=red", "unknown_setting"),
     ],

@@ -22,7 +22,7 @@ HEADER = Header(
     input="",
     fermi_energy=4.0,
     total_energy=-1.0,
-    reference_energy=-1.0,
+    ground_energy=None,
     scf_iterations=9,
     irreducible_k_points=1,
     bands=9,
@@ -90,7 +90,8 @@ def test_the_cross_section_is_that_of_the_tables(
     result = GPAW.read(recorded / case)
     step = mu_elam(element, 5000.0) - mu_elam(element, 4960.0)
     tabulated = step * mass / 6.02214076e23 * 1e16
-    far = (result.spectrum.energy > 20) & (result.spectrum.energy < 40)
+    above = result.spectrum.energy - (result.energy_reference.edge_energy or 0.0)
+    far = (above > 20) & (above < 40)
     assert result.spectrum.absorption[far].mean() == pytest.approx(tabulated, rel=0.2)
 
 
@@ -102,7 +103,8 @@ def test_states_broadened_anew_agree_with_a_spectrum_broadened_further(
     natural = GPAW.read(recorded / "anatase")
     wide = GPAW.read(changed_plan("anatase", lorentzian_width=2.0))
     further = lorentzian(natural.spectrum, 2.0 - natural.broadening[0].width)
-    inside = (wide.spectrum.energy > 0) & (wide.spectrum.energy < 35)
+    above = wide.spectrum.energy - (wide.energy_reference.edge_energy or 0.0)
+    inside = (above > 0) & (above < 35)
     difference = np.abs(wide.spectrum.absorption - further.absorption)[inside]
     assert difference.max() < 0.02 * wide.spectrum.absorption.max()
     assert wide.broadening[0].width == 2.0
@@ -110,11 +112,36 @@ def test_states_broadened_anew_agree_with_a_spectrum_broadened_further(
 
 def test_a_result_says_what_followed_from_the_structure(recorded: Path) -> None:
     result = GPAW.read(recorded / "anatase")
-    assert result.energy_reference.kind == "fermi"
+    assert result.energy_reference.kind == "absolute"
     assert result.energy_reference.fermi_energy == result.results["fermi_energy"].value
     assert result.results["cell_atoms"].value == 6
     assert result.code_version == "22.8.0"
     assert result.broadening[0].width == 0.94
+
+
+def test_photon_energies_are_differences_of_total_energies(recorded: Path) -> None:
+    """Diamond absorbs from 289 eV on (Morar et al., Phys. Rev. Lett. 54, 1960 (1985)).
+
+    GPAW puts it 5 eV higher: in the two-atom cell recorded here every second atom has a hole.
+    """
+    result = GPAW.read(recorded / "diamond")
+    header = parse_sticks((recorded / "diamond" / "sticks.txt").read_text()).header
+    assert header.ground_energy is not None
+    assert result.energy_reference.edge_energy == pytest.approx(
+        header.total_energy - header.ground_energy + header.fermi_energy
+    )
+    absorbing = result.spectrum.absorption > 0.1 * result.spectrum.absorption.max()
+    assert result.spectrum.energy[absorbing][0] == pytest.approx(289.0, abs=7.0)
+
+
+def test_without_a_ground_state_energies_count_from_the_fermi_level(recorded: Path) -> None:
+    relative, absolute = (GPAW.read(recorded / each) for each in ("no_ground_state", "diamond"))
+    assert relative.energy_reference.kind == "fermi"
+    assert relative.energy_reference.edge_energy is None
+    edge = absolute.energy_reference.edge_energy or 0.0
+    assert np.allclose(relative.spectrum.energy + edge, absolute.spectrum.energy)
+    peak = absolute.spectrum.absorption.max()
+    assert np.abs(relative.spectrum.absorption - absolute.spectrum.absorption).max() < 1e-3 * peak
 
 
 def test_a_negative_strength_is_not_gpaws(recorded: Path) -> None:

@@ -1,8 +1,8 @@
 """Make the recorded GPAW runs of this folder again: ``python tests/recorded/gpaw/record.py``.
 
-`diamond` and `anatase` are finished runs, `scf_not_converged` one that was allowed two iterations
-and `too_few_bands` one with too few. Logs are left out, which name the machine, and the core-hole
-setups, which ``run_gpaw.py`` makes.
+`diamond`, `anatase` and `no_ground_state` are finished runs, `scf_not_converged` is one that was
+allowed two iterations and `too_few_bands` one with too few. Logs are left out, which name the
+machine, and the core-hole setups, which ``run_gpaw.py`` makes.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
     record("diamond", DIAMOND, SMALL, KEPT)
     record("anatase", builtin_structure("anatase").structure, "fast", KEPT)
     record("scf_not_converged", DIAMOND, f"{SMALL}+max_iterations=2", KEPT_OF_FAILURES)
+    record("no_ground_state", DIAMOND, f"{SMALL}+delta_kohn_sham=false", KEPT)
     record("too_few_bands", DIAMOND, f"{SMALL}+bands_factor=0.01", KEPT)
 
 
