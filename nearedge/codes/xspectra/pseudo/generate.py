@@ -24,7 +24,6 @@ from nearedge.codes.xspectra.pseudo.recipes import (
     load_recipes,
 )
 from nearedge.codes.xspectra.pseudo.upf import (
-    UpfError,
     core_wavefunctions,
     kinetic_tail,
     read_upf,
@@ -167,14 +166,18 @@ def _generate(
                 log_tail(folder, log, "CRASH"),
             )
     tested = (folder / _OUTPUTS[TEST]).read_text(encoding="utf-8", errors="replace")
-    judgement = judge(folder, name, recipe, tested)
-    text = _undated((folder / POTENTIAL).read_text(encoding="utf-8"))
     try:
+        judgement = judge(folder, name, recipe, tested)
+        text = _undated((folder / POTENTIAL).read_text(encoding="utf-8"))
         upf = read_upf(text)
         core = core_wavefunctions(upf)
         cutoff = kinetic_tail(upf, CUTOFF_TOLERANCE)
-    except UpfError as error:
-        raise CodeError("ld1_failed", f"ld1.x's potential of {name}: {error}.") from None
+    except (ValueError, OSError) as error:
+        raise CodeError(
+            "ld1_failed",
+            f"What ld1.x made of {name} cannot be read ({error}): correct its recipe.",
+            log_tail(folder, _OUTPUTS[TEST]),
+        ) from error
     files = {POTENTIAL: text, "core.wfc": core, **inputs}
     manifest = {
         "name": name,

@@ -16,6 +16,8 @@ from nearedge.errors import InputRefused
 # Between the element and the rest of a name; `h` and `_halfh` are what Quantum ESPRESSO's examples
 # have, `star1s` its library of core-hole potentials.
 _HOLE = r"(?:h|fch|xch|hch|ch|halfh|hole|corehole|core-hole|star1s|1s1)"
+# A name goes into pw.x's input as a word.
+_NAME = re.compile(r"(?i)[\w.+-]+\.(upf|wfc)")
 _MAX_BYTES = 64 * 1024**2
 
 
@@ -62,7 +64,7 @@ class OwnFolder:
         """Pseudopotentials and core waves by name without ``.gz``."""
         listed = sorted(self.path.iterdir(), reverse=True)  # a plain file beats a gzipped one
         plain = {each.name.removesuffix(".gz"): each for each in listed if each.is_file()}
-        return {name: plain[name] for name in sorted(plain) if re.search(r"(?i)\.(upf|wfc)$", name)}
+        return {name: plain[name] for name in sorted(plain) if _NAME.fullmatch(name)}
 
     def identity(self) -> str:
         """Return a hash of all pseudopotentials and core waves in the folder."""

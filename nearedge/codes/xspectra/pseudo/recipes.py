@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,8 +23,9 @@ PREFIX = "test"
 RADIUS = 2.5
 """Bohr; where logarithmic derivatives are taken: outside every matching radius and inside half of
 the shortest metal-oxygen bond, as the usual practice is."""
-LOWEST, HIGHEST, STEP = -16.0, 4.5, 0.03
-"""Ry; the range of the logarithmic derivatives. On the scale of an ion's potential the Fermi level
+LOWEST, HIGHEST, STEP = -3.0, 4.5, 0.05
+"""Ry; the range of the logarithmic derivatives. Deeper levels are too narrow at `RADIUS` for the
+step, and `check.levels` looks at them. On the scale of an ion's potential the Fermi level
 of a solid lies at its highest occupied level, so this ends 60 eV or more above the edge."""
 _STATE = re.compile(r"^(\d)([spdf])(-?[\d.]+)$")
 
@@ -68,6 +70,7 @@ class Recipe(BaseModel):
     channels: dict[str, float] = Field(min_length=1)
     local: str = Field(pattern="^[spdf]$")
     reconstruction: list[str]
+    unbound: dict[str, float]
     tests: list[str]
 
     @field_validator("configuration", "tests")
@@ -80,7 +83,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         known = {state.label: state for state in read_configuration(self.configuration)}
-        missing = {*self.channels, *self.reconstruction} - set(known)
+        missing = {*self.channels, *self.reconstruction, *self.unbound} - set(known)
         if missing:
             raise ValueError(f"{min(missing)} is not in the configuration")
         if LETTERS.index(self.local) not in {known[name].l for name in self.channels}:
@@ -174,7 +177,8 @@ def ld1_inputs(element: str, recipe: Recipe, functional: str, *, hole: bool) -> 
         f"&inputp\n pseudotype=1, tm=.true., lloc={LETTERS.index(recipe.local)},"
         f" author='NearEdge', file_pseudopw='{POTENTIAL}', file_screen='{SCREENED}',"
         " lgipaw_reconstruction=.true.,\n/\n"
-        f"{_rows(recipe, channels)}&test\n/\n{_rows(recipe, _reconstruction(recipe))}"
+        f"{_rows(recipe, channels)}"
+        f"&test\n/\n{_rows(recipe, _reconstruction(recipe), recipe.unbound)}"
     )
     test = (
         f"&input\n{atom} iswitch=2,\n nld=3, rlderiv={RADIUS}, eminld={LOWEST},"
@@ -202,12 +206,16 @@ def _reconstruction(recipe: Recipe) -> list[State]:
     return [known[name] for name in recipe.reconstruction]
 
 
-def _rows(recipe: Recipe, states: list[State]) -> str:
+def _rows(recipe: Recipe, states: list[State], unbound: Mapping[str, float] | None = None) -> str:
     lines = [str(len(states))]
     for state in states:
         radius = recipe.radius(state)
+        electrons, energy = state.electrons, 0.0
+        if unbound is not None and state.label in unbound:
+            # ld1.x takes a wave at a given energy where there are -1 electrons.
+            electrons, energy = -1.0, unbound[state.label]
         lines.append(
-            f"{state.label} {recipe.number(state)} {state.l} {state.electrons:.2f} 0.00 "
+            f"{state.label} {recipe.number(state)} {state.l} {electrons:.2f} {energy:.2f} "
             f"{radius} {radius}"
         )
     return "\n".join(lines) + "\n"

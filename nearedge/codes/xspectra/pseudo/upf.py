@@ -153,9 +153,9 @@ def kinetic_tail(upf: Upf, tolerance: float) -> float:
     return worst
 
 
-_FARTHEST = 30.0
+_FARTHEST = 20.0
 _VECTOR_STEP = 0.04
-_LARGEST_VECTOR = 18.0
+_LARGEST_VECTOR = 15.0
 
 
 def _version_2(text: str) -> Upf:
