@@ -239,8 +239,9 @@ def _bse(structure: Structure, symbol: str, protocol: Protocol) -> dict[str, Blo
             f"than {MAX_BSE_SIZE}: take a smaller k_radius or band_energy_range.",
         )
     level = core_level_estimate(symbol)
-    # Elk counts empty states per atom, beyond half of the electrons; some more for a metal.
-    empty = int(np.ceil((conduction_bands(volume, reach) + 2) / len(structure)))
+    # Elk counts empty states per atom, beyond half of the electrons; of a metal, some k-points have
+    # more bands filled than that (two in MnO without spin are too few).
+    empty = int(np.ceil((conduction_bands(volume, reach) + 4) / len(structure)))
     return {
         "demaxbnd": [[2 * search_margin(level)]],
         "epsband": [[1e-12]],

@@ -13,10 +13,31 @@ from nearedge.codes.elk.species import core_level_estimate, parse_species
 from nearedge.errors import IngestError, InputRefused
 from nearedge.structures.absorbers import unique_absorbers
 
-SEEN = frozenset(["B", "C", "N", "O", "F", "Mg", "Al", "Si", "S", "Ca", "Ti", "V"])
+SEEN = frozenset(
+    (
+        "B",
+        "C",
+        "N",
+        "O",
+        "F",
+        "Mg",
+        "Al",
+        "Si",
+        "P",
+        "S",
+        "Ca",
+        "Ti",
+        "V",
+        "Cr",
+        "Mn",
+        "Fe",
+        "Co",
+        "Ni",
+    )
+)
 """Absorbers whose 1s was found and whose stored transitions gave Elk's plot again, with elk-lapw
-8.4.30: BN, diamond, MgO, LiF, AlP, Si, ZnS, CaO, TiO, anatase, VN. In copper (fcc) the
-self-consistent field with the promoted level did not converge."""
+8.4.30: BN, diamond, MgO, LiF, AlP, Si, ZnS, CaO, anatase, TiO, VN, CrN, MnO, FeO, CoO, NiO (those
+without spin). In fcc copper the self-consistent field with the promoted level did not converge."""
 _NAMED = re.compile(r"([A-Z][a-z]?)(_1s)?\.in")
 
 
