@@ -140,7 +140,8 @@ def mean_heatmap(document: BenchmarkDoc, measure: Measure = "spearman") -> Heatm
                 over = f"\n{_count(mean.structures, 'structure')}"
                 line.append((value, f"{value:.3f}{over if len(document.structures) > 1 else ''}"))
         cells.append(line)
-    return _heatmap([column.title for column in document.columns], cells, measure, "mean ")
+    kind = "mean " if len(document.structures) > 1 else ""
+    return _heatmap([column.title for column in document.columns], cells, measure, kind)
 
 
 def structure_heatmap(
