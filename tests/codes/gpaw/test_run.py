@@ -120,7 +120,7 @@ def test_symmetry_changes_nothing_but_the_cost(
     inputs = GPAW.inputs(diamond, 0, "K", f"{SMALL}+spectrum_k_radius=5")
     reduced = GPAW.run(inputs, tmp_path / "reduced", stage_timeout=600)
     whole = inputs.files["run_gpaw.py"].replace(
-        "        txt=LOG,\n", '        txt=LOG,\n        symmetry="off",\n'
+        "        txt=LOG if hole", '        symmetry="off",\n        txt=LOG if hole'
     )
     assert whole != inputs.files["run_gpaw.py"]
     inputs.files["run_gpaw.py"] = whole
