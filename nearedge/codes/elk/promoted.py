@@ -15,24 +15,8 @@ from nearedge.structures.absorbers import unique_absorbers
 
 SEEN = frozenset(
     (
-        "B",
-        "C",
-        "N",
-        "O",
-        "F",
-        "Mg",
-        "Al",
-        "Si",
-        "P",
-        "S",
-        "Ca",
-        "Ti",
-        "V",
-        "Cr",
-        "Mn",
-        "Fe",
-        "Co",
-        "Ni",
+        *("B", "C", "N", "O", "F", "Mg", "Al", "Si", "P", "S"),
+        *("Ca", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni"),
     )
 )
 """Absorbers whose 1s was found and whose stored transitions gave Elk's plot again, with elk-lapw
