@@ -92,6 +92,7 @@ def run_elk(
     """Run Elk on `inputs` in `run_dir`, which must be empty or absent.
 
     With `restart`, Elk is not run: the spectrum is summed from the stored transitions of its BSE.
+    Damaged ones cost time only.
 
     Raises
     ------
@@ -100,12 +101,8 @@ def run_elk(
     ResourceError
         The program is missing, or the machine is at fault.
     """
-    if restart is not None and RESTART in restart:
-        claim(run_dir)
-        write_files(run_dir, {**inputs.files, RESTART: restart[RESTART]})
-        deck = parse_deck(inputs.files[f"{CORE}/{PLOT_DECK}"])
-        result = from_lines(restart[RESTART], deck)
-        return replace(result, restart={RESTART: restart[RESTART]}, cpu_seconds=0.0)
+    if restart is not None and (again := _again(inputs, run_dir, restart)) is not None:
+        return again
     available = ELK_BINARY.availability()
     if not available.found:
         raise ResourceError(f"{available.detail}: {available.remedy}.")
@@ -132,6 +129,18 @@ def run_elk(
         wall_seconds=sum(each.wall_seconds for each in run.outcomes),
         cpu_seconds=sum(each.cpu_seconds for each in run.outcomes),
     )
+
+
+def _again(inputs: InputSet, run_dir: Path, restart: Mapping[str, bytes]) -> CodeResult | None:
+    """Return the spectrum from stored transitions, or None where they are missing or damaged."""
+    deck = parse_deck(inputs.files[f"{CORE}/{PLOT_DECK}"])
+    try:
+        result = from_lines(restart[RESTART], deck)
+    except (KeyError, CodeError):
+        return None
+    claim(run_dir)
+    write_files(run_dir, {**inputs.files, RESTART: restart[RESTART]})
+    return replace(result, restart={RESTART: restart[RESTART]}, cpu_seconds=0.0)
 
 
 class _Run:
