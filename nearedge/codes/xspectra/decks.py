@@ -57,13 +57,27 @@ class Cards(TypedDict):
 
 @dataclass(frozen=True)
 class Potentials:
-    """Names of the files that a deck refers to, the valence electrons that they bring, and the
-    plane waves' cutoff in Ry that they get."""
+    """The potentials of a deck.
+
+    Parameters
+    ----------
+    species
+        File name by kind of atom.
+    core_wavefunction
+        Its file.
+    electrons
+        Valence electrons in the cell.
+    cutoff
+        Ry; of the plane waves.
+    paw_radius
+        Bohr; see `nearedge.codes.xspectra.augmentation`.
+    """
 
     species: dict[str, str]
     core_wavefunction: str
     electrons: float
     cutoff: float
+    paw_radius: float
 
 
 @dataclass(frozen=True)
@@ -221,7 +235,10 @@ def spectrum_texts(
         lists: dict[str, Namelist] = {
             "input_xspectra": {**run, "xonly_plot": only_plot},
             "plot": {**plot, **own},
-            "pseudos": {"filecore": potentials.core_wavefunction},
+            "pseudos": {
+                "filecore": potentials.core_wavefunction,
+                "r_paw(1)": round(potentials.paw_radius, 6),
+            },
             "cut_occ": {"cut_desmooth": number("cut_smoothing")},
         }
         return "\n".join(_namelist(name, values) for name, values in lists.items()) + (

@@ -9,6 +9,7 @@ from pymatgen.core import Species, Structure
 from nearedge.codes.base import InputSet
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
+from nearedge.codes.xspectra.augmentation import p_radius
 from nearedge.codes.xspectra.cell import cell_polarisations, hole_cell
 from nearedge.codes.xspectra.decks import (
     POLARISATIONS,
@@ -35,6 +36,7 @@ UNITS = {
     "scf_k_radius": "angstrom",
     "spectrum_k_radius": "angstrom",
     "charge": "e",
+    "paw_radius_scale": None,
     "smearing": "Ry",
     "lorentzian_width": "eV",
     "lanczos_width": "eV",
@@ -172,10 +174,12 @@ def _potentials(
         site.specie.symbol: pseudos.name_of(site.specie.symbol) for site in list(cell)[1:]
     } | {str(cell[0].specie): pseudos.core_hole_name}
     valence = sum(pseudos.valence(site.specie.symbol) for site in cell)
+    hole = pseudos.files[pseudos.core_hole_name]
     # The potential with the hole brings an electron more, which `charge` takes away.
     return Potentials(
         species=species,
         core_wavefunction=pseudos.core_wavefunction_name,
         electrons=valence + pseudos.core_hole_charge - protocol.number("charge"),
         cutoff=plane_wave_cutoff(protocol, pseudos.cutoff),
+        paw_radius=protocol.number("paw_radius_scale") * p_radius(hole, pseudos.core_hole_name),
     )

@@ -63,11 +63,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Mon
     get_settings.cache_clear()
 
 
+# The line of a UPF file that is looked at here.
+P_WAVES = '<PP_GIPAW_ORBITAL.1 index="1" label="3P" l="1" cutoff_radius="1.2" ultra="1.2">'
+
+
 def names_only(elements: list[str], absorber: str, edge: str) -> PseudoSet:
     """Return potentials without content."""
     wanted = sorted({*elements, absorber})
     return PseudoSet(
-        files={f"{name}.UPF": name for name in (*wanted, f"{absorber}.fch")},
+        files={f"{name}.UPF": P_WAVES for name in (*wanted, f"{absorber}.fch")},
         ground_names={name: f"{name}.UPF" for name in wanted},
         core_hole_name=f"{absorber}.fch.UPF",
         core_wavefunction_name=f"Core_{absorber}.wfc",

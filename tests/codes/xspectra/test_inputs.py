@@ -15,6 +15,7 @@ from pymatgen.io.pwscf import PWInput
 from nearedge.codes.base import InputSet
 from nearedge.codes.protocols import load_protocol
 from nearedge.codes.xspectra import XSPECTRA
+from nearedge.codes.xspectra.augmentation import p_radius
 from nearedge.codes.xspectra.cell import cell_polarisations, hole_cell
 from nearedge.codes.xspectra.decks import cards, k_mesh, safer_mixing
 from nearedge.codes.xspectra.inputs import plane_wave_cutoff
@@ -71,6 +72,29 @@ def test_potentials_that_suggest_no_cutoff_need_one() -> None:
     with pytest.raises(InputRefused) as caught:
         plane_wave_cutoff(load_protocol("xspectra", "fast"), None)
     assert caught.value.name == "cutoff_unknown"
+
+
+def test_the_waves_are_put_back_in_a_sphere_of_their_matching_radius(rutile: Structure) -> None:
+    """Not of 1.5 times that, xspectra.x's default, where two waves do not do for all energies."""
+    assert value(made(rutile, "fast").files["lanczos_1.in"], "r_paw(1)") == "1.2"
+    larger = made(rutile, "fast+paw_radius_scale=1.5")
+    assert value(larger.files["lanczos_1.in"], "r_paw(1)") == "1.8"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_matching_radius_is_found_in_both_versions_of_upf(version: int) -> None:
+    texts = {
+        1: "<PP_GIPAW_AE_ORBITAL>\n  2S       0\n 1.0\n</PP_GIPAW_AE_ORBITAL>\n"
+        "<PP_GIPAW_PS_ORBITAL>\n    1.50  1.50\n</PP_GIPAW_PS_ORBITAL>\n"
+        "<PP_GIPAW_AE_ORBITAL>\n  2P       1\n 1.0\n</PP_GIPAW_AE_ORBITAL>\n"
+        "<PP_GIPAW_PS_ORBITAL>\n    1.40  1.40\n</PP_GIPAW_PS_ORBITAL>\n",
+        2: '<PP_GIPAW_ORBITAL.1 index="1" label="2S" l="0" cutoff_radius="1.5" >\n'
+        '<PP_GIPAW_ORBITAL.2 index="2" label="2P" l="1" cutoff_radius="1.4" >\n',
+    }
+    assert p_radius(texts[version], "C.UPF") == 1.4
+    with pytest.raises(InputRefused) as caught:
+        p_radius("<UPF>", "C.UPF")
+    assert caught.value.name == "pseudo_refused"
 
 
 def test_positions_keep_the_digits_that_symmetry_needs() -> None:
