@@ -178,7 +178,8 @@ def test_diamond_runs_with_potentials_of_the_users_own(
     espresso.setenv("NEAREDGE_PSEUDO_PATH", str(own))
     get_settings.cache_clear()
     diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
-    inputs = XSPECTRA.inputs(diamond, 0, "K", f"fast+{SMALL}")
+    # The example puts the waves back in a sphere of 3.2 bohr, which these potentials are made for.
+    inputs = XSPECTRA.inputs(diamond, 0, "K", f"fast+{SMALL}+paw_radius_scale={3.2 / 1.5:.6f}")
     assert inputs.files["C_PBE_TM_2pj.UPF"] == (own / "C_PBE_TM_2pj.UPF").read_text()
     result = run(inputs, tmp_path / "run")
     assert result.results["polarisations"].value == 1
