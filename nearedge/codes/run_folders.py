@@ -88,15 +88,15 @@ def _in_folder(
     # Names begin above, so that a run's own folder has one, and what holds it.
     base = path.parents[min(1, len(path.parents) - 1)]
     names: list[PurePosixPath] = []
-    sidecars: dict[PurePosixPath, bytes] = {}
+    told: dict[PurePosixPath, frozenset[str] | None] = {}
     for folder, subfolders, files in os.walk(path):
         subfolders.sort()
         here = PurePosixPath(Path(folder).relative_to(base).as_posix())
         names.extend(here / name for name in sorted(files))
         _refuse_too_many(names)
         if SIDECAR in files and (content := _small(Path(folder) / SIDECAR)) is not None:
-            sidecars[here] = content
-    for place in _places(names, sidecars, code, markers, wanted).values():
+            told[here] = _named_by(content, code)
+    for place in _places(names, told, markers, wanted).values():
         folder_of_run = base / place.root
         if reason := _unfit(folder_of_run, place.files):
             yield BadRun(place.label, reason)
@@ -131,7 +131,7 @@ def _in_archive(
 ) -> Iterator[FoundRun | BadRun]:
     """Read the names through, then unpack what belongs to a run, and yield it when complete."""
     names: list[PurePosixPath] = []
-    sidecars: dict[PurePosixPath, bytes] = {}
+    told: dict[PurePosixPath, frozenset[str] | None] = {}
     patterns = tuple(pattern.rpartition("/")[2] for pattern in (*wanted, *markers, SIDECAR))
     refused: set[str] = set()
     for member in iter_members(path, _EVERY, max_bytes=MAX_FILE_BYTES, read=frozenset({SIDECAR})):
@@ -139,11 +139,11 @@ def _in_archive(
             names.append(member.path)
             _refuse_too_many(names)
             if member.path.name == SIDECAR:
-                sidecars[member.path.parent] = member.content
+                told[member.path.parent] = _named_by(member.content, code)
         elif member.label == path.name or _fits(PurePosixPath(member.label).name, patterns):
             refused.add(member.label)
             yield BadRun(member.label, member.reason)
-    places = _places(names, sidecars, code, markers, wanted)
+    places = _places(names, told, markers, wanted)
     owners = {place.root / name: place for place in places.values() for name in place.files}
     basenames = frozenset(each.name for each in owners)
     with tempfile.TemporaryDirectory(prefix="nearedge-ingest-") as scratch:
@@ -213,13 +213,11 @@ class _Unpacking:
 
 def _places(
     names: Sequence[PurePosixPath],
-    sidecars: Mapping[PurePosixPath, bytes],
-    code: str,
+    told: Mapping[PurePosixPath, frozenset[str] | None],
     markers: tuple[str, ...],
     wanted: tuple[str, ...],
 ) -> dict[PurePosixPath, _Place]:
     """Return the runs by folder, each with those of its files that may be looked at."""
-    told = {root: _named_by(content, code) for root, content in sidecars.items()}
     marked = {each.parent for each in names if _fits(each.name, markers)}
     places: dict[PurePosixPath, _Place] = {}
     roots: dict[PurePosixPath, PurePosixPath | None] = {}
@@ -255,7 +253,10 @@ def _root_of(
 
 
 def _named_by(sidecar: bytes, code: str) -> frozenset[str] | None:
-    """Return the input files that a sidecar names: none of a damaged one, None of another code."""
+    """Return the input files that a sidecar names: none of a damaged one, None of another code.
+
+    Asked at once of every sidecar: an archive may have a million, too many to hold.
+    """
     try:
         read = parse_sidecar(sidecar)
     except IngestError:

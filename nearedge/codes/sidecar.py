@@ -19,8 +19,11 @@ from pymatgen.core import Structure
 from nearedge.codes.base import InputSet
 from nearedge.errors import IngestError
 from nearedge.schemas.calculation import Parameter
+from nearedge.structures.stored import stored_structure
 
 SIDECAR = "nearedge.json"
+MAX_BYTES = 16 * 1024**2
+"""A crystal of a thousand sites takes half of one MiB."""
 _FORMAT = 1
 
 
@@ -115,9 +118,11 @@ def parse_sidecar(text: str | bytes) -> Sidecar:
     IngestError
         If it is not what `sidecar_text` writes.
     """
+    if len(text) > MAX_BYTES:
+        raise IngestError(f"{SIDECAR} is larger than {MAX_BYTES >> 20} MiB: it is none of ours.")
     try:
         content = _Content.model_validate_json(text)
-        structure = Structure.from_dict(content.structure)
+        structure = stored_structure(content.structure)
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise IngestError(f"{SIDECAR} is damaged ({reason}): remove it or restore it.") from None

@@ -10,6 +10,7 @@ from pymatgen.core import Structure
 from nearedge.schemas.document import Document
 from nearedge.structures.identity import structure_id, structure_key
 from nearedge.structures.source import SourceRef
+from nearedge.structures.stored import stored_structure
 
 
 class StructureDoc(Document):
@@ -41,4 +42,4 @@ class StructureDoc(Document):
 
     def to_structure(self) -> Structure:
         """Return the exact structure."""
-        return Structure.from_dict(self.structure)
+        return stored_structure(self.structure)

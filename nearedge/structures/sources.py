@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+import yaml
+from monty.io import zopen
 from pymatgen.core.structure import Structure
 from pymatgen.ext.matproj import MPRester
 from pymatgen.io.cif import CifParser
@@ -16,6 +19,7 @@ from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
 from nearedge.structures.checks import refusal
 from nearedge.structures.source import LoadedStructure, Refusal, SourceRef, readable
+from nearedge.structures.stored import stored_structure
 
 PATTERNS = ("poscar*", "contcar*", "*.poscar", "*.contcar", "*.vasp", "*.cif", "*.json")
 """Names of the files that a folder is searched for, in lower case; also compressed ones."""
@@ -23,6 +27,7 @@ PATTERNS = ("poscar*", "contcar*", "*.poscar", "*.contcar", "*.vasp", "*.cif", "
 _COMPRESSED = (".gz", ".bz2", ".xz")
 _POSCAR = ("*poscar*", "*contcar*", "*.vasp")
 _CIF = ("*.cif", "*.mcif")
+_SERIALISED = ("*.json*", "*.mson*", "*.yaml*", "*.yml*")
 _MATERIALS_PROJECT_ID = re.compile(r"(mp|mvc)-\d+")
 
 
@@ -123,6 +128,13 @@ def _parse(path: Path) -> Structure:
         return Poscar.from_file(str(path)).structure
     if any(fnmatch(name, pattern) for pattern in _CIF):
         return _parse_cif(path)
+    if any(fnmatch(name, pattern) for pattern in _SERIALISED):
+        # YAML's parser reads JSON too, a hundred times more slowly.
+        with zopen(path, mode="rt", encoding="utf-8") as file:
+            text = file.read()
+        return stored_structure(
+            json.loads(text) if ".json" in name or ".mson" in name else yaml.safe_load(text)
+        )
     try:
         structure = Structure.from_file(str(path))
     except ValueError as error:
