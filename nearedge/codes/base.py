@@ -15,6 +15,8 @@ from nearedge.spectra.spectrum import Spectrum
 
 Progress = Callable[[str], None]
 """Called with the name of each stage as it starts."""
+UNKNOWN = "unknown"
+"""Version of a program that does not tell it."""
 
 
 @dataclass(frozen=True)

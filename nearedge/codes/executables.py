@@ -1,15 +1,32 @@
-"""The commands that the settings name, and whether what they start is there."""
+"""The commands that the settings name: whether what they start is there, and what version it is."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearedge.codes.base import Availability
+from nearedge.codes.base import UNKNOWN, Availability
+from nearedge.codes.process import Supervised
 from nearedge.errors import SettingsError
 from nearedge.settings import PREFIX, Settings, get_settings
+
+ANSWER_SECONDS = 60.0
+"""A program answers within one; this is for a machine that does a hundred other things."""
+_LOG = "answer.log"
+_VERSIONS: dict[tuple[str, ...], str] = {}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program printed before it ended."""
+
+    return_code: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,10 @@ class Executable:
 
     def path(self) -> Path | None:
         """Return where the program is, or None; behind a launcher, where the program itself is."""
-        words = self.argv()
+        try:
+            words = self.argv()
+        except SettingsError:
+            return None
         if shutil.which(words[0]) is None:
             return None
         usual = shlex.split(str(Settings.model_fields[self.setting].default))[0]
@@ -62,9 +82,10 @@ class Executable:
     def availability(self) -> Availability:
         """Look for the program; `detail` is its place, for the code to put a version before it."""
         try:
-            found = self.path()
+            self.argv()
         except SettingsError as error:
             return Availability(False, str(error), f"correct {PREFIX}{self.setting.upper()}")
+        found = self.path()
         if found is not None:
             return Availability(True, str(found))
         get = self.package if " " in self.package else f"apt install {self.package}"
@@ -73,3 +94,42 @@ class Executable:
             f"{self.command()} is not found",
             f"{get}, or name its command in {PREFIX}{self.setting.upper()}",
         )
+
+    def answer(self, *arguments: str) -> Answer | None:
+        """Start the program with nothing to read, and return what it says; None if it does not end.
+
+        It runs as a stage of a calculation does: in a folder of its own, for what it may write,
+        without NearEdge's variables, and nothing of it is left afterwards.
+
+        Raises
+        ------
+        SettingsError
+            If the setting names no program.
+        """
+        with tempfile.TemporaryDirectory(prefix="nearedge-answer-") as name:
+            folder = Path(name)
+            try:
+                with Supervised([*self.argv(), *arguments], folder, log=_LOG) as asked:
+                    code = asked.wait(ANSWER_SECONDS)
+                said = (folder / _LOG).read_text(encoding="utf-8", errors="replace")
+            except (OSError, subprocess.TimeoutExpired):
+                return None
+        return None if asked.not_started else Answer(code, said)
+
+    def version(self, pattern: re.Pattern[str]) -> str:
+        """Return what the first group of `pattern` finds in the program's answer, or ``unknown``.
+
+        Asked once for each program in this process; one that did not answer in time, because the
+        machine was busy, is asked again, since the version is a part of every calculation's id.
+        """
+        path = self.path()
+        if path is None:
+            return UNKNOWN
+        program = (*self.argv(), str(path), str(path.stat().st_mtime_ns))
+        if program not in _VERSIONS:
+            said = self.answer()
+            if said is None:
+                return UNKNOWN
+            match = pattern.search(said.text)
+            _VERSIONS[program] = UNKNOWN if match is None else match.group(1)
+        return _VERSIONS[program]

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from pymatgen.core import Structure
 
-from nearedge.codes.base import BadRun, CodeResult, FinishedRun, KnownRun
+from nearedge.codes.base import UNKNOWN, BadRun, CodeResult, FinishedRun, KnownRun
 from nearedge.codes.run_folders import FoundRun, iter_found
 from nearedge.codes.sidecar import SIDECAR, Sidecar, parse_sidecar
 from nearedge.errors import NearEdgeError
@@ -173,7 +173,7 @@ class _Reader:
             edge=described.edge,
             parameters=described.parameters,
             protocol=described.protocol,
-            code_version=version or "unknown",
+            code_version=version or UNKNOWN,
             inputs=described.inputs,
             result=result,
         )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from nearedge.codes import executables
 from nearedge.codes.executables import Executable
 from nearedge.errors import SettingsError
 from nearedge.settings import get_settings
@@ -65,3 +67,40 @@ def test_a_command_that_is_none_is_refused_by_its_setting(command) -> None:
         with pytest.raises(SettingsError, match="pw_command"):
             PW.argv()
         assert "NEAREDGE_PW_COMMAND" in PW.availability().remedy
+
+
+def test_a_program_is_asked_for_its_version_once_and_told_no_secret(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEAREDGE_MONGO_URI", "mongodb://me:secret@host")
+    asked = tmp_path / "asked"
+    script = tmp_path / "pw.x"
+    script.write_text(f"#!/bin/sh\necho once >> {asked}\npwd\necho Program PWSCF v.6.7MaX\nenv\n")
+    script.chmod(0o755)
+    command("pw.x")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    told = PW.answer()
+    assert told is not None
+    assert "PWSCF" in told.text
+    assert "NEAREDGE" not in told.text
+    assert str(Path.cwd()) not in told.text.splitlines(), "it may write: not where we are"
+    pattern = re.compile(r"PWSCF v\.(\S+)")
+    assert PW.version(pattern) == PW.version(pattern) == "6.7MaX"
+    assert asked.read_text() == "once\n" * 2
+
+
+def test_a_program_that_was_too_slow_to_answer_is_asked_again(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "pw.x"
+    script.write_text("#!/bin/sh\nsleep 30\n")
+    script.chmod(0o755)
+    command("pw.x")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(executables, "ANSWER_SECONDS", 0.3)
+    pattern = re.compile(r"v\.(\S+)")
+    assert PW.answer() is None
+    assert PW.version(pattern) == "unknown"
+    script.write_text("#!/bin/sh\necho v.7\n")
+    monkeypatch.setattr(executables, "ANSWER_SECONDS", 60.0)
+    assert PW.version(pattern) == "7"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
@@ -37,11 +34,10 @@ from nearedge.codes.elk.promoted import promoted_level
 from nearedge.codes.elk.species import REMEDY, parse_species, search_margin
 from nearedge.codes.executables import Executable
 from nearedge.codes.execution import StageOutcome, claim, disk_errors, run_stage, write_files
-from nearedge.errors import CodeError, ResourceError, SettingsError
+from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 
 ELK_BINARY = Executable("elk_command", "elk-lapw")
-UNKNOWN = "unknown"
 STATE = "STATE.OUT"
 _VERSION = re.compile(r"Elk code version (\S+) started")
 _BULKY = ("STATE.OUT", "EVECFV.OUT", "EVECSV.OUT", "HMLBSE.OUT", "EPSINV.OUT")
@@ -49,11 +45,8 @@ _BULKY = ("STATE.OUT", "EVECFV.OUT", "EVECSV.OUT", "HMLBSE.OUT", "EPSINV.OUT")
 
 
 def elk_version() -> str:
-    """Return the version that the binary prints, or ``unknown``."""
-    try:
-        return _ask(tuple(ELK_BINARY.argv())) if ELK_BINARY.path() is not None else UNKNOWN
-    except SettingsError:
-        return UNKNOWN
+    """Return the version that the binary prints where there is no input, or ``unknown``."""
+    return ELK_BINARY.version(_VERSION)
 
 
 def elk_availability() -> Availability:
@@ -65,20 +58,6 @@ def elk_availability() -> Availability:
     if not folder.is_dir():
         return Availability(False, f"Elk's species files are not in {folder}", REMEDY)
     return replace(found, detail=f"{elk_version()} ({found.detail})")
-
-
-@cache
-def _ask(argv: tuple[str, ...]) -> str:
-    """Start Elk where there is no input: it prints its version and stops."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            done = subprocess.run(
-                argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return UNKNOWN
-    match = _VERSION.search(done.stdout)
-    return UNKNOWN if match is None else match.group(1)
 
 
 def run_elk(

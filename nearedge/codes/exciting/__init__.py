@@ -8,6 +8,7 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from nearedge.codes.base import (
+    UNKNOWN,
     Availability,
     BadRun,
     CodeResult,
@@ -23,8 +24,6 @@ from nearedge.codes.exciting.run import exciting_availability, run_exciting
 from nearedge.codes.protocols import load_protocol
 
 __all__ = ["EXCITING", "Exciting"]
-
-UNKNOWN = "unknown"
 
 
 class Exciting:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from nearedge.codes.base import (
+    UNKNOWN,
     Availability,
     BadRun,
     CodeResult,
@@ -41,7 +42,7 @@ class Feff:
         try:
             return f"{FEFF_VERSION} (feff10-rs {version('feff10-rs')})"
         except PackageNotFoundError:
-            return "unknown"
+            return UNKNOWN
 
     def availability(self) -> Availability:
         """Look for the wheel, which brings the programs with it."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nearedge.codes.base import Availability
+from nearedge.codes.base import UNKNOWN, Availability
 from nearedge.codes.executables import Executable
 from nearedge.settings import PREFIX
 
 PYTHON = Executable("gpaw_python", "apt install gpaw gpaw-data")
 RUNNER = Path(__file__).with_name("runner.py")
-UNKNOWN = "unknown"
-_PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,22 +38,14 @@ def installed() -> Installed:
 
 
 def _ask() -> Installed:
+    asked = PYTHON.answer(str(RUNNER), "--probe")
+    if asked is None:
+        return Installed(problem=f"{PYTHON.command()} does not answer")
+    last = (asked.text.strip().splitlines() or ["it said nothing"])[-1]
+    if asked.return_code != 0:
+        return Installed(problem=f"{PYTHON.command()} cannot import GPAW ({last})")
     try:
-        asked = subprocess.run(
-            [*PYTHON.argv(), str(RUNNER), "--probe"],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Installed(problem=f"{PYTHON.command()} does not answer ({type(error).__name__})")
-    said = asked.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-    if asked.returncode != 0:
-        return Installed(problem=f"{PYTHON.command()} cannot import GPAW ({said[0]})")
-    try:
-        answer = json.loads(asked.stdout.splitlines()[-1])
+        answer = json.loads(last)
         found = Installed(str(answer["version"]), frozenset(answer["elements"]))
     except (ValueError, LookupError, TypeError):
         return Installed(problem=f"{PYTHON.command()} gave no answer to the question for GPAW")

@@ -8,6 +8,7 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from nearedge.codes.base import (
+    UNKNOWN,
     Availability,
     BadRun,
     CodeResult,
@@ -23,8 +24,6 @@ from nearedge.codes.ocean.run import OCEAN_PL, run_ocean
 from nearedge.codes.protocols import load_protocol
 
 __all__ = ["OCEAN", "Ocean"]
-
-UNKNOWN = "unknown"
 
 
 class Ocean:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
+from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
 from nearedge.codes.executables import Executable
 from nearedge.codes.execution import claim, disk_errors, log_tail, run_stage, write_files
 from nearedge.codes.vasp.deck import SPEC
@@ -18,7 +18,6 @@ from nearedge.errors import CodeError, ResourceError
 
 VASP_BINARY = Executable("vasp_command", "install VASP 6 (https://www.vasp.at, licensed)")
 POTCAR = "POTCAR"
-UNKNOWN = "unknown"
 _BLOCK = 1 << 22
 _VERSION = re.compile(rb"vasp\.(\d+\.\d+\.\d+)")
 
