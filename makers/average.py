@@ -21,13 +21,26 @@ from nearedge.schemas.spectrum import (
     site_spectrum_id,
 )
 from nearedge.settings import get_settings
+from nearedge.spectra.alignment import shifted
 from nearedge.spectra.averaging import weighted_average
+from nearedge.spectra.spectrum import Spectrum
 from nearedge.store.connection import connect
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
 
 MISSING = "missing"
 """State of a site that nothing is recorded of yet."""
+
+LARGEST_SHIFT = 15.0
+"""eV between sites of a crystal; more means that their cells are not of one size."""
+_NO_COMMON_ZERO = (
+    "The sites' spectra count from energies that the code does not relate to each other; they are "
+    "averaged as they are."
+)
+_CELLS_DIFFER = (
+    "The sites were computed in cells of different sizes, whose energies do not relate their "
+    "zeros to each other; their spectra are averaged as they are."
+)
 
 NO_SITE_COMPLETED = "no_site_completed"
 """State of an average that cannot be made."""
@@ -162,7 +175,8 @@ def average_document(
     absorbers = sum(site.multiplicity for site in present)
     weights = [site.multiplicity / absorbers for site in present]
     covered = absorbers / sum(site.multiplicity for site in sites)
-    averaged = weighted_average([document.to_spectrum() for document in documents], weights)
+    spectra_of_sites, doubts = _on_one_zero(documents, weights)
+    averaged = weighted_average(spectra_of_sites, weights)
     first = documents[0]
     return SpectrumDoc(
         spectrum_id=average_id(sites, first.structure_key, first.absorber, first.edge),
@@ -187,9 +201,34 @@ def average_document(
         normalization=averaged.normalization,
         energy_reference=_mean_reference(documents, weights),
         broadening=_without_repetition([b for each in documents for b in each.broadening]),
-        warnings=list(dict.fromkeys(warning for each in documents for warning in each.warnings)),
+        warnings=list(
+            dict.fromkeys([*(text for each in documents for text in each.warnings), *doubts])
+        ),
         projects=[] if project is None else [project],
     )
+
+
+def _on_one_zero(
+    documents: Sequence[SpectrumDoc], weights: Sequence[float]
+) -> tuple[list[Spectrum], list[str]]:
+    """Return the sites' spectra on axes that count from the same energy, and what is doubtful.
+
+    Codes with a core hole in a cell count from that cell's Fermi level, which differs from site to
+    site, and so does the core level. An electron lifted from the core to the axis's zero costs the
+    `cell_energy`, less the energy of the cell without a hole, which all sites share. The average
+    counts from the weighted mean of the sites' zeros.
+    """
+    spectra = [document.to_spectrum() for document in documents]
+    references = [document.energy_reference for document in documents]
+    if len(documents) == 1 or any(each.kind == "absolute" for each in references):
+        return spectra, []
+    zeros = [each.cell_energy for each in references if each.cell_energy is not None]
+    if len(zeros) < len(spectra):
+        return spectra, [_NO_COMMON_ZERO]
+    if max(zeros) - min(zeros) > LARGEST_SHIFT:
+        return spectra, [_CELLS_DIFFER]
+    mean = sum(weight * zero for weight, zero in zip(weights, zeros, strict=True))
+    return [shifted(each, zero - mean) for each, zero in zip(spectra, zeros, strict=True)], []
 
 
 def _contributions(
@@ -238,6 +277,7 @@ def _mean_reference(documents: Sequence[SpectrumDoc], weights: Sequence[float]) 
     references = [document.energy_reference for document in documents]
     return EnergyReference(
         kind=references[0].kind,
+        cell_energy=mean([reference.cell_energy for reference in references]),
         edge_energy=mean([reference.edge_energy for reference in references]),
         fermi_energy=mean([reference.fermi_energy for reference in references]),
     )

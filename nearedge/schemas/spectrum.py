@@ -45,6 +45,11 @@ class EnergyReference(BaseModel):
     kind: Literal["absolute", "fermi", "arbitrary"]
     edge_energy: float | None = Field(None, description="The code's edge on this axis, in eV.")
     fermi_energy: float | None = Field(None, description="The code's own Fermi level, in eV.")
+    cell_energy: float | None = Field(
+        None,
+        description="Energy in eV of the cell with the core hole and an electron at the axis's "
+        "zero. Between sites of a crystal, in cells of one size, it differs as their zeros do.",
+    )
 
 
 class Broadening(BaseModel):

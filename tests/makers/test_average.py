@@ -18,6 +18,7 @@ from nearedge.makers.average import (
 )
 from nearedge.makers.simulation import SimulationMaker
 from nearedge.schemas import StructureDoc
+from nearedge.schemas.spectrum import EnergyReference
 from nearedge.settings import Settings
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import SpectrumQuery
@@ -148,3 +149,34 @@ def test_the_job_covers_what_the_store_holds_even_if_an_outcome_is_missing(
     make: Any = AverageMaker.make
     outcome = make.original(AverageMaker(project="p"), crystal.sites, [None, None, None])
     assert outcome.state == "completed"
+
+
+def _counted_from_fermi(crystal: Crystal, store: SpectraStore, zeros: list[float | None]) -> Any:
+    for number in range(3):
+        crystal.compute(number)
+    ids = [site.calculation_id for site in crystal.sites]
+    documents = {each.calculation_ids[0]: each for each in store.spectra(SpectrumQuery())}
+    for name, zero in zip(ids, zeros, strict=True):
+        documents[name].energy_reference = EnergyReference(kind="fermi", cell_energy=zero)
+    return average_document(crystal.sites, documents, {}), [documents[name] for name in ids]
+
+
+def test_sites_that_count_from_their_own_fermi_level_are_laid_on_one_zero(
+    crystal: Crystal, store: SpectraStore
+) -> None:
+    average, (first, *_) = _counted_from_fermi(crystal, store, [-100.0, -101.0, -102.0])
+    # The mean zero lies at -101: the first begins 1 eV higher, the last ends 1 eV lower.
+    assert average.energy_reference.cell_energy == pytest.approx(-101.0)
+    assert average.energy[0] == pytest.approx(first.energy[0] + 1.0)
+    assert average.energy[-1] == pytest.approx(first.energy[-1] - 1.0)
+    assert not average.warnings
+
+
+@pytest.mark.parametrize("zeros", [[-100.0, None, -102.0], [-100.0, -101.0, -5000.0]])
+def test_an_average_over_unrelated_zeros_says_so(
+    crystal: Crystal, store: SpectraStore, zeros: list[float | None]
+) -> None:
+    average, (first, *_) = _counted_from_fermi(crystal, store, zeros)
+    assert average.energy[0] == first.energy[0]
+    assert len(average.warnings) == 1
+    assert "averaged as they are" in average.warnings[0]

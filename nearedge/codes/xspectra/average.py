@@ -15,6 +15,8 @@ from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
 from nearedge.spectra.spectrum import BOHR, AbsorptionUnit, FloatArray, Spectrum
 
+RYDBERG = 13.605693122994
+"""eV (CODATA 2018)."""
 _SAME_ENERGY = 1e-3
 """eV. The Fermi levels of the polarisations of one site agree to this."""
 _ATOMS = re.compile(r"number of atoms/cell\s*=\s*(\d+)")
@@ -64,7 +66,11 @@ def assembled(scf: Scf, scf_log: str, polarised: Sequence[Polarised]) -> CodeRes
     }
     return CodeResult(
         spectrum=_spectrum(polarised),
-        energy_reference=EnergyReference(kind="fermi", fermi_energy=zeros[0]),
+        energy_reference=EnergyReference(
+            kind="fermi",
+            fermi_energy=zeros[0],
+            cell_energy=round(scf.total_energy * RYDBERG + zeros[0], 4),
+        ),
         broadening=_broadening(polarised),
         results=results,
         code_version=scf.version,
