@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -11,6 +11,7 @@ from importlib.resources import files
 import yaml
 
 from nearedge.errors import InputRefused, SettingsError
+from nearedge.schemas.calculation import Parameter
 
 Setting = bool | int | float | str | list[float]
 
@@ -71,6 +72,26 @@ class Protocol:
                 f"Protocol {self.label}: {setting} must be a number, not {value!r}."
             )
         return float(value)
+
+    def parameters(
+        self, units: Mapping[str, str], without: Collection[str] = ()
+    ) -> dict[str, Parameter]:
+        """Return the physical parameters that this protocol stands for.
+
+        Parameters
+        ----------
+        units
+            Of the settings that have one.
+        without
+            Settings that steer convergence and do not move a converged result.
+        """
+        return {
+            name: Parameter(
+                value=list(value) if isinstance(value, list) else value, unit=units.get(name)
+            )
+            for name, value in self.settings.items()
+            if name not in without
+        }
 
 
 @cache

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from pymatgen.core import Structure
 
-from nearedge.codes.feff.elements import has_edge, symbol
 from nearedge.errors import InputRefused
+from nearedge.structures.elements import has_edge, symbol
 
 QUANTUM_NUMBERS = {"K": (1, 0), "L1": (2, 0), "L23": (2, 1), "L2": (2, 1), "L3": (2, 1)}
 """n and l of the core level by edge. A code without spin-orbit splitting of the core gives L2 and
@@ -63,7 +63,7 @@ def check_edge(atomic_number: int, edge: str, edges: Sequence[str], code: str) -
             "unknown_edge",
             f"The edge {edge!r} is not supported with {code}; choose one of {', '.join(edges)}.",
         )
-    if not has_edge(atomic_number, "L3" if edge == "L23" else edge):
+    if not has_edge(atomic_number, edge):
         raise InputRefused(
             "edge_not_in_element",
             f"{symbol(atomic_number)} (Z = {atomic_number}) has no {edge} edge.",

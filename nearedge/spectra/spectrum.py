@@ -14,6 +14,10 @@ FloatArray = NDArray[np.float64]
 
 BOHR = 0.529177210903
 """The Bohr radius in Å (CODATA 2018)."""
+HARTREE = 27.211386245988
+"""eV (CODATA 2018)."""
+FINE_STRUCTURE = 7.2973525693e-3
+"""The fine-structure constant (CODATA 2018)."""
 
 
 class AbsorptionUnit(StrEnum):

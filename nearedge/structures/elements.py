@@ -1,10 +1,10 @@
-"""Facts about elements that the tables of xraydb hold."""
+"""Facts about elements and their edges that the tables of xraydb hold."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from xraydb import core_width
+from xraydb import atomic_symbol, core_width, xray_edge
 
 from nearedge.errors import StructureError
 
@@ -18,7 +18,7 @@ def core_hole_width(element: str, edge: str) -> float:
     element
         Symbol, such as ``Ti``.
     edge
-        Such as ``K`` or ``L3``.
+        Such as ``K`` or ``L3``; of ``L23``, L2 and L3 together, it is that of L3.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def core_hole_width(element: str, edge: str) -> float:
     for the K level of Ti FEFF takes 0.90 eV, xraydb gives 0.94 eV.
     """
     try:
-        width = core_width(element, edge)
+        width = core_width(element, _level(edge))
     except (AttributeError, KeyError, ValueError):  # what xraydb raises where it knows nothing
         width = None
     if not isinstance(width, float) or width <= 0:
@@ -40,3 +40,34 @@ def core_hole_width(element: str, edge: str) -> float:
             f"The tables have no core-hole width for {element} {edge}: give a width in eV."
         )
     return width
+
+
+@cache
+def edge_energy(element: str, edge: str) -> float:
+    """Return the energy of an edge in eV, by the tables of xraydb; of ``L23`` that of L3.
+
+    Raises
+    ------
+    StructureError
+        If the element has no electrons in that shell.
+    """
+    found = xray_edge(element, _level(edge))
+    if found is None:
+        raise StructureError(f"The tables have no {edge} edge of {element}.")
+    return float(found.energy)
+
+
+@cache
+def has_edge(atomic_number: int, edge: str) -> bool:
+    """Whether the element has electrons in that shell, by the edge energies of xraydb."""
+    return xray_edge(atomic_number, _level(edge)) is not None
+
+
+@cache
+def symbol(atomic_number: int) -> str:
+    """Return the element's symbol."""
+    return str(atomic_symbol(atomic_number))
+
+
+def _level(edge: str) -> str:
+    return "L3" if edge == "L23" else edge

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nearedge.codes.elk.species import HARTREE
 from nearedge.codes.tables import read_table
 from nearedge.errors import CodeError
-from nearedge.spectra.spectrum import BOHR, FloatArray
+from nearedge.spectra.spectrum import BOHR, HARTREE, FloatArray
 
 LIGHT = 137.035999084
 """Speed of light in atomic units (CODATA 2018)."""

@@ -10,9 +10,9 @@ from nearedge.codes.elk.deck import Deck
 from nearedge.codes.elk.inputs import CORE, GROUND
 from nearedge.codes.elk.parse import LOGS, RESTART, read_deck, read_folder
 from nearedge.codes.elk.promoted import promoted_level
-from nearedge.codes.elk.species import HARTREE
 from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
 from nearedge.schemas.calculation import Parameter
+from nearedge.spectra.spectrum import HARTREE
 
 _OUTPUTS = (
     *("EPSILON_BSE_??.OUT", "EIGVAL_BSE.OUT", "EIGVAL.OUT", "EFERMI.OUT", "INFO.OUT"),

@@ -14,7 +14,6 @@ from pymatgen.core import Structure
 from nearedge.codes.base import InputSet
 from nearedge.codes.elk.deck import Block, Group, write_deck
 from nearedge.codes.elk.species import (
-    HARTREE,
     Species,
     absorber,
     absorber_file,
@@ -30,9 +29,8 @@ from nearedge.codes.elk.spheres import fitted, shortest_distances
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.errors import InputRefused
-from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.document import content_hash
-from nearedge.spectra.spectrum import BOHR
+from nearedge.spectra.spectrum import BOHR, HARTREE
 from nearedge.structures.elements import core_hole_width
 
 EDGES = ("K",)
@@ -94,18 +92,9 @@ def make_inputs(
         code_version=code_version,
         protocol=protocol.label,
         files=files,
-        parameters=protocol_parameters(protocol),
+        parameters=protocol.parameters(UNITS, without=STEERING),
         restart_key=content_hash([code_version, kept, ran]),
     )
-
-
-def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
-    """Return the physical parameters that a protocol stands for."""
-    return {
-        name: Parameter(value=value, unit=UNITS.get(name))
-        for name, value in protocol.settings.items()
-        if name not in STEERING
-    }
 
 
 def conduction_bands(volume: float, energy: float) -> int:

@@ -29,12 +29,11 @@ from nearedge.codes.elk.levels import (
     parse_core_level,
 )
 from nearedge.codes.elk.promoted import Promoted, promoted_level, untried
-from nearedge.codes.elk.species import HARTREE
 from nearedge.codes.tables import isotropic
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
-from nearedge.spectra.spectrum import BOHR, AbsorptionUnit, FloatArray, Spectrum
+from nearedge.spectra.spectrum import BOHR, HARTREE, AbsorptionUnit, FloatArray, Spectrum
 
 LOGS = {GROUND: "elk.log", "scf": "elk_1_scf.log", "bse": "elk_2_bse.log", "plot": "elk_3_plot.log"}
 RESTART = "bse_lines.json"

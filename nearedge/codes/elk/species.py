@@ -24,10 +24,9 @@ from pymatgen.core import Element
 from xraydb import xray_edge
 
 from nearedge.errors import InputRefused, ResourceError
+from nearedge.spectra.spectrum import HARTREE
 
 REMEDY = "apt install elk-lapw, or name the folder in NEAREDGE_ELK_SPECIES_PATH"
-HARTREE = 27.211386245988
-"""eV (CODATA 2018)."""
 CORE_REACH = 22.7
 """kappa times radius of a sphere, at most: what 1.2 bohr is for Ti, which works."""
 BASE_ENERGY = 0.15

@@ -10,11 +10,10 @@ from xml.etree.ElementTree import Element as Node
 import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
-from nearedge.codes.exciting.levels import HARTREE
 from nearedge.codes.site import QUANTUM_NUMBERS
 from nearedge.errors import IngestError
 from nearedge.schemas.calculation import Parameter
-from nearedge.spectra.spectrum import BOHR, FloatArray
+from nearedge.spectra.spectrum import BOHR, HARTREE, FloatArray
 
 DECK = "input.xml"
 DEFAULT_BROADENING = 0.01

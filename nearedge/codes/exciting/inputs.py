@@ -12,14 +12,13 @@ from pymatgen.core import Structure
 
 from nearedge.codes.base import InputSet
 from nearedge.codes.exciting.deck import DECK
-from nearedge.codes.exciting.levels import HARTREE, core_level
+from nearedge.codes.exciting.levels import core_level
 from nearedge.codes.mesh import bands, k_mesh
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
-from nearedge.schemas.calculation import Parameter
-from nearedge.spectra.spectrum import BOHR
+from nearedge.spectra.spectrum import BOHR, HARTREE
 from nearedge.structures.elements import core_hole_width
 
 EDGES = ("K", "L1", "L2", "L3", "L23")
@@ -71,18 +70,8 @@ def make_inputs(
         code_version=code_version,
         protocol=protocol.label,
         files={DECK: _mended(text, bare, absorbing_index)},
-        parameters=protocol_parameters(protocol),
+        parameters=protocol.parameters(UNITS),
     )
-
-
-def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
-    """Return the physical parameters that a protocol stands for."""
-    return {
-        name: Parameter(
-            value=list(value) if isinstance(value, list) else value, unit=UNITS.get(name)
-        )
-        for name, value in protocol.settings.items()
-    }
 
 
 def _cards(protocol: Protocol, absorber: str, edge: str, conduction: int) -> dict[str, object]:
@@ -91,7 +80,7 @@ def _cards(protocol: Protocol, absorber: str, edge: str, conduction: int) -> dic
     shift = settings["k_shift"]
     if not isinstance(shift, list) or len(shift) != 3:
         raise InputRefused("bad_setting", f"Protocol {protocol.label}: k_shift has three numbers.")
-    width = number("broadening") or core_hole_width(absorber, "L3" if edge == "L23" else edge)
+    width = number("broadening") or core_hole_width(absorber, edge)
     # exciting stops where the BSE wants more empty bands than were computed.
     response = max(int(number("response_bands")), conduction)
     lmax = f"{number('lmax'):g}"

@@ -6,11 +6,8 @@ import numpy as np
 from pymatgen.core import Element
 
 from nearedge.errors import InputRefused
+from nearedge.spectra.spectrum import FINE_STRUCTURE, HARTREE
 
-HARTREE = 27.211386245988
-"""eV (CODATA 2018)."""
-FINE_STRUCTURE = 7.2973525693e-3
-"""CODATA 2018."""
 # Orbital, n, j, and by how much the other electrons lower the charge that its relativistic
 # correction feels (Slater's rules).
 _LEVELS = {

@@ -16,13 +16,12 @@ import numpy as np
 from nearedge.codes.base import CodeResult
 from nearedge.codes.exciting.deck import DECK, Deck, parse_deck
 from nearedge.codes.exciting.failures import EXCITED_STATE, GROUND_STATE, check_logs
-from nearedge.codes.exciting.levels import HARTREE
 from nearedge.codes.packed import SUFFIXES, find_packed, read_packed, unpacked_name
 from nearedge.codes.tables import isotropic, read_table
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
-from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+from nearedge.spectra.spectrum import HARTREE, AbsorptionUnit, FloatArray, Spectrum
 
 PLACES = ("", "EPSILON")
 DIAGONAL = ("11", "22", "33")

@@ -12,9 +12,9 @@ import re
 import numpy as np
 
 from nearedge.codes.feff.deck import Deck, parse_deck
-from nearedge.codes.feff.elements import has_edge, symbol
 from nearedge.errors import CodeError, InputRefused, NearEdgeError, ResourceError
 from nearedge.spectra.spectrum import FloatArray
+from nearedge.structures.elements import has_edge, symbol
 
 EDGES = ("K", "L1", "L2", "L3")
 MAX_ATOMIC_NUMBER = 98

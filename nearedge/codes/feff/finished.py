@@ -27,12 +27,12 @@ from nearedge.codes.feff.crystal import (
     surroundings_agree,
 )
 from nearedge.codes.feff.deck import Deck, parse_deck
-from nearedge.codes.feff.elements import symbol
 from nearedge.codes.feff.inputs import DECK, deck_parameters, protocol_of
 from nearedge.codes.feff.parse import parse_xmu
 from nearedge.codes.members import BadMember, Fraction, Member, iter_members
 from nearedge.codes.sidecar import SIDECAR, Sidecar, parse_sidecar
 from nearedge.errors import CodeError, IngestError
+from nearedge.structures.elements import symbol
 from nearedge.structures.identity import structure_key
 
 OUTPUT = "xmu.dat"

@@ -13,39 +13,20 @@ from nearedge.codes.gpaw.runner_files import FAILURE, GROUND_LOG, LOG, RUN_LOG, 
 from nearedge.errors import CodeError, InputRefused
 
 EDGES = ("K",)
+"""GPAW's matrix elements are for s levels alone."""
 
 
-def check_request(
-    structure: Structure, absorbing_index: int, edge: str, installed: Installed
-) -> None:
-    """Refuse what GPAW cannot compute.
+def check_elements(structure: Structure, installed: Installed) -> None:
+    """Refuse elements without a setup, where GPAW is at hand to say what it has.
 
     Raises
     ------
     InputRefused
-        ``absorbing_index``, ``partial_occupancy``, ``unsupported_edge`` or
-        ``unsupported_element``; the last only where GPAW is at hand to say what it has.
+        ``unsupported_element``.
     """
-    formula = structure.composition.reduced_formula
-    if not 0 <= absorbing_index < len(structure):
-        raise InputRefused(
-            "absorbing_index",
-            f"Site {absorbing_index} does not exist: {formula} has sites 0 to "
-            f"{len(structure) - 1}.",
-        )
-    if not structure.is_ordered:
-        raise InputRefused(
-            "partial_occupancy",
-            f"{formula} has partly occupied sites; GPAW needs every site to be one element.",
-        )
-    if edge not in EDGES:
-        raise InputRefused(
-            "unsupported_edge",
-            f"GPAW's matrix elements are for s levels alone: it is set up for the K edge here, not "
-            f"for {edge}. Use FEFF for L edges.",
-        )
     symbols = {site.specie.symbol for site in structure}
     if installed.elements and (missing := sorted(symbols - installed.elements)):
+        formula = structure.composition.reduced_formula
         raise InputRefused(
             "unsupported_element",
             f"GPAW has no PBE setup for {', '.join(missing)} in {formula}: use another code.",

@@ -6,19 +6,20 @@ import json
 
 import numpy as np
 from pymatgen.core import Structure
-from xraydb import xray_edge
 
 from nearedge.codes.base import InputSet
-from nearedge.codes.gpaw.failures import check_request
+from nearedge.codes.core_hole import hole_cell
+from nearedge.codes.gpaw.failures import EDGES, check_elements
 from nearedge.codes.gpaw.mesh import k_mesh
 from nearedge.codes.gpaw.programs import RUNNER, installed
 from nearedge.codes.gpaw.runner_files import INPUT, PLAN, SCRIPT
 from nearedge.codes.protocols import Protocol
+from nearedge.codes.site import bare_structure, check_edge
 from nearedge.errors import InputRefused, StructureError
 from nearedge.schemas.calculation import Parameter, ParameterValue
 from nearedge.schemas.document import content_hash
-from nearedge.structures.elements import core_hole_width
-from nearedge.structures.supercell import core_hole_supercell, shortest_vector
+from nearedge.spectra.spectrum import HARTREE
+from nearedge.structures.elements import core_hole_width, edge_energy
 
 NATURAL_WIDTH = "core-hole lifetime"
 UNITS = {
@@ -41,11 +42,6 @@ HOLES = {"full": ("fch1s", 1.0, 0), "half": ("hch1s", 0.5, 0), "excited": ("fch1
 GPAW's charge counts from as many electrons as the setups have valence ones: at 0 the hole's charge
 is left to the uniform background, at -1 an electron is added for it.
 """
-LEAST_IMAGE_DISTANCE = 5.0
-"""Å. Protocols that are to be trusted keep core holes at least this far apart."""
-ROUGH = "fast"
-"""The protocol that may have the core hole in a primitive cell."""
-RYDBERG = 13.605693
 _SPARE_BANDS = 8
 _MOST_POINTS = 100_000
 
@@ -58,13 +54,15 @@ def make_inputs(
     Raises
     ------
     InputRefused
-        ``bad_setting``, ``core_hole_in_primitive_cell`` if the core hole would see its image above
-        protocol ``fast``, or what `check_request` refuses.
+        ``bad_setting``, or what `bare_structure`, `check_edge`, `check_elements` and `hole_cell`
+        refuse.
     """
-    check_request(structure, absorbing_index, edge, installed())
-    absorber = structure[absorbing_index].specie.symbol
-    plan = _plan(protocol, absorber, edge)
-    cell = _hole_cell(structure, absorbing_index, protocol)
+    bare = bare_structure(structure, absorbing_index, "GPAW")
+    element = bare[absorbing_index].specie
+    check_edge(element.Z, edge, EDGES, "GPAW")
+    check_elements(bare, installed())
+    plan = _plan(protocol, element.symbol, edge)
+    cell = hole_cell(bare, absorbing_index, protocol)
     files = {
         INPUT: _asked(cell, protocol) + "\n",
         SCRIPT: RUNNER.read_text(encoding="utf-8"),
@@ -94,23 +92,6 @@ def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
     return parameters
 
 
-def _hole_cell(structure: Structure, absorbing_index: int, protocol: Protocol) -> Structure:
-    """Return the cell that runs, the absorber first."""
-    try:
-        cell, _ = core_hole_supercell(structure, absorbing_index, protocol.number("image_distance"))
-    except StructureError as error:
-        raise InputRefused("bad_setting", str(error)) from None
-    apart = shortest_vector(cell.lattice)
-    if protocol.name != ROUGH and apart < LEAST_IMAGE_DISTANCE:
-        raise InputRefused(
-            "core_hole_in_primitive_cell",
-            f"Protocol {protocol.label} puts core holes {apart:.1f} Å apart in "
-            f"{structure.composition.reduced_formula}: set image_distance to at least "
-            f"{LEAST_IMAGE_DISTANCE:g} Å, or use protocol {ROUGH}.",
-        )
-    return cell
-
-
 def _plan(protocol: Protocol, absorber: str, edge: str) -> dict[str, str | float]:
     """Return what is made of the states: grid in eV from the Fermi level, broadening, edge."""
     width, least = protocol.number("lorentzian_width"), protocol.number("least_width")
@@ -136,7 +117,7 @@ def _plan(protocol: Protocol, absorber: str, edge: str) -> dict[str, str | float
     return {
         "absorber": absorber,
         "edge": edge,
-        "edge_energy": float(xray_edge(absorber, edge).energy),
+        "edge_energy": edge_energy(absorber, edge),
         "lorentzian_width": width,
         "e_min": low,
         "e_max": high,
@@ -197,5 +178,5 @@ def _empty_bands(volume: float, protocol: Protocol) -> int:
     `volume` (Å³), whose factor of 0.256 reached 61 eV for its 45 in anatase; the spare ones are for
     small cells, whose bands are few and steep.
     """
-    filled = volume * (protocol.number("e_max") / RYDBERG) ** 1.5
+    filled = volume * (protocol.number("e_max") / (HARTREE / 2)) ** 1.5
     return int(np.ceil(protocol.number("bands_factor") * filled)) + _SPARE_BANDS

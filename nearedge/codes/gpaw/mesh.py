@@ -6,9 +6,9 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element, Structure
+from pymatgen.core import Structure
 
-from nearedge.structures.symmetry import symmetry_dataset
+from nearedge.codes.core_hole import hole_rotations
 
 Mesh = tuple[int, int, int]
 _TOLERANCE = 1e-6
@@ -31,22 +31,12 @@ def k_mesh(cell: Structure, radius: float) -> Mesh:
     """
     spacing = 1 / np.array(cell.lattice.reciprocal_lattice_crystallographic.abc)
     least = [max(1, int(np.ceil(radius / each - _TOLERANCE))) for each in spacing]
-    rotations = _rotations(cell)
+    rotations = hole_rotations(cell)
     meshes = product(*(range(n, max(least) + 1) for n in least))
     # The last of them is as fine along every axis, which suits every rotation.
     kept = (mesh for mesh in sorted(meshes, key=np.prod) if _keeps(mesh, rotations))
     first, second, third = next(kept)
     return first, second, third
-
-
-def _rotations(cell: Structure) -> NDArray[np.int64]:
-    """Return the rotations of the cell with its core hole, on fractional coordinates."""
-    marked = cell.copy()
-    present = {site.specie.symbol for site in cell}
-    marked[0] = next(element.symbol for element in Element if element.symbol not in present)
-    dataset = symmetry_dataset(marked)
-    found = [np.eye(3)] if dataset is None else np.unique(dataset.rotations, axis=0)
-    return np.asarray(found, dtype=np.int64)
 
 
 def _keeps(mesh: tuple[int, ...], rotations: NDArray[np.int64]) -> bool:

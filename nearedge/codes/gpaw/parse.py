@@ -10,10 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearedge.codes.gpaw.runner_files import PLAN, STICKS
 from nearedge.errors import CodeError, SpectrumError
-from nearedge.spectra.spectrum import BOHR, AbsorptionUnit, FloatArray, Spectrum
+from nearedge.spectra.spectrum import BOHR, FINE_STRUCTURE, AbsorptionUnit, FloatArray, Spectrum
 
-FINE_STRUCTURE = 7.2973525693e-3
-"""CODATA 2018."""
 _END = re.compile(r"# end (\d+)$")
 _COLUMNS = 5
 _BLOCK = 4_000_000

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pymatgen.core import Structure
-from xraydb import xray_edge
 
 from nearedge.codes.base import InputSet
 from nearedge.codes.mesh import bands, k_mesh
@@ -15,9 +14,8 @@ from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
-from nearedge.schemas.calculation import Parameter
 from nearedge.settings import get_settings
-from nearedge.structures.elements import core_hole_width
+from nearedge.structures.elements import core_hole_width, edge_energy
 
 EDGES = ("K", "L1", "L23")
 """OCEAN computes both edges of a 2p level at once."""
@@ -34,7 +32,7 @@ UNITS = {
     "energy_max": "eV",
     "energy_step": "eV",
 }
-_NOT_PHYSICAL = {"haydock_threshold", "haydock_iterations", "scf_threshold"}
+STEERING = {"haydock_threshold", "haydock_iterations", "scf_threshold"}
 """They steer convergence and do not move a converged result."""
 
 
@@ -65,7 +63,7 @@ def make_inputs(
         parameters.write(folder, structure_uc=bare, sites=[int(absorbing_index)])
         written = Path(folder) / absorber.symbol
         files = {path.name: path.read_text() for path in sorted(written.iterdir())}
-    energy = float(xray_edge(absorber.symbol, "L3" if edge == "L23" else edge).energy)
+    energy = edge_energy(absorber.symbol, edge)
     files |= {
         name: _with_photon_energy(text, energy) for name, text in files.items() if name != DECK
     }
@@ -74,19 +72,8 @@ def make_inputs(
         code_version=code_version,
         protocol=protocol.label,
         files=files,
-        parameters=protocol_parameters(protocol),
+        parameters=protocol.parameters(UNITS, without=STEERING),
     )
-
-
-def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
-    """Return the physical parameters that a protocol stands for."""
-    return {
-        name: Parameter(
-            value=list(value) if isinstance(value, list) else value, unit=UNITS.get(name)
-        )
-        for name, value in protocol.settings.items()
-        if name not in _NOT_PHYSICAL
-    }
 
 
 def _cards(protocol: Protocol, absorber: str, edge: str) -> dict[str, str]:
@@ -102,7 +89,7 @@ def _cards(protocol: Protocol, absorber: str, edge: str) -> dict[str, str]:
             f"Protocol {protocol.label}: core_hole_radius must be one of screen_shells, where "
             "OCEAN computes the screening.",
         )
-    width = number("broadening") or core_hole_width(absorber, "L3" if edge == "L23" else edge)
+    width = number("broadening") or core_hole_width(absorber, edge)
     cards = {
         "dft": "qe",
         "ecut": "-1",

@@ -36,10 +36,8 @@ from nearedge.codes.tables import isotropic, read_table
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
-from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+from nearedge.spectra.spectrum import HARTREE, AbsorptionUnit, FloatArray, Spectrum
 
-HARTREE = 27.211386245988
-"""eV (CODATA 2018)."""
 RESULTS = ("", "CNBSE")
 """Where OCEAN leaves its spectra, below the run's folder; people copy them up."""
 _NAME = re.compile(r"absspct_([A-Z][a-z_]?)\.(\d{4})_(\d[spdf])_(\d+)(?:\.(?:gz|bz2|xz))?")

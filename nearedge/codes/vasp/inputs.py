@@ -10,6 +10,7 @@ from types import ModuleType
 from pymatgen.core import Structure
 
 from nearedge.codes.base import InputSet
+from nearedge.codes.core_hole import hole_cell
 from nearedge.codes.mesh import bands, k_mesh
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import QUANTUM_NUMBERS, bare_structure, check_edge
@@ -17,8 +18,6 @@ from nearedge.codes.vasp.deck import INCAR, KPOINTS, POSCAR, SPEC
 from nearedge.codes.vasp.potentials import families
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
-from nearedge.schemas.calculation import Parameter
-from nearedge.structures.supercell import core_hole_supercell
 
 EDGES = ("K", "L1", "L23")
 """VASP computes both edges of a 2p level at once."""
@@ -30,7 +29,7 @@ UNITS = {
     "smearing": "eV",
     "broadening": "eV",
 }
-_NOT_PHYSICAL = {"scf_threshold", "scf_iterations"}
+STEERING = {"scf_threshold", "scf_iterations"}
 """They steer convergence and do not move a converged result."""
 _OF_THE_MACHINE = ("KPAR", "NCORE", "NSIM", "LAECHG", "EDIFFG")
 """Of Lightshow's tags: how the work is shared out, and files that nobody reads here."""
@@ -47,15 +46,14 @@ def make_inputs(
     ------
     InputRefused
         ``absorbing_index``, ``partial_occupancy``, ``non_finite_coordinate``, ``unknown_edge``,
-        ``edge_not_in_element``, ``unsupported_element`` or ``bad_setting``.
-    StructureError
-        If the distance between core holes is out of range.
+        ``edge_not_in_element``, ``unsupported_element``, ``core_hole_in_primitive_cell`` or
+        ``bad_setting``.
     """
     bare = bare_structure(structure, absorbing_index, "VASP")
     absorber = bare[absorbing_index].specie
     check_edge(absorber.Z, edge, EDGES, "VASP")
     module = lightshow_parameters("vasp")
-    cell, site = core_hole_supercell(bare, absorbing_index, protocol.number("image_distance"))
+    cell = hole_cell(bare, absorbing_index, protocol)
     family = protocol.settings["potentials"]
     if family not in families():
         raise InputRefused(
@@ -63,7 +61,7 @@ def make_inputs(
             f"pymatgen knows no potentials {family!r}; it knows {', '.join(families())}.",
         )
     potentials = _potentials(module, cell)
-    files = _write(module, cell, site, _incar(module, protocol, edge), protocol)
+    files = _write(module, cell, _incar(module, protocol, edge), protocol)
     symbols = files[POSCAR].splitlines()[5].split()
     files[SPEC] = "".join(f"{potentials[symbol]}\n" for symbol in symbols)
     return InputSet(
@@ -71,19 +69,8 @@ def make_inputs(
         code_version=code_version,
         protocol=protocol.label,
         files=files,
-        parameters=protocol_parameters(protocol),
+        parameters=protocol.parameters(UNITS, without=STEERING),
     )
-
-
-def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
-    """Return the physical parameters that a protocol stands for."""
-    return {
-        name: Parameter(
-            value=list(value) if isinstance(value, list) else value, unit=UNITS.get(name)
-        )
-        for name, value in protocol.settings.items()
-        if name not in _NOT_PHYSICAL
-    }
 
 
 def _potentials(module: ModuleType, structure: Structure) -> dict[str, str]:
@@ -125,7 +112,6 @@ def _incar(module: ModuleType, protocol: Protocol, edge: str) -> dict[str, objec
 def _write(
     module: ModuleType,
     cell: Structure,
-    site: int,
     incar: dict[str, object],
     protocol: Protocol,
 ) -> dict[str, str]:
@@ -143,9 +129,7 @@ def _write(
             nbands=estimate_bands,
             force_spin_unpolarized=not protocol.settings["spin"],
         )
-        outcome = parameters.write(
-            Path(folder), structure_sc=cell, sites=[site], index_mapping={site: site}
-        )
+        outcome = parameters.write(Path(folder), structure_sc=cell, sites=[0], index_mapping={0: 0})
         if not outcome["pass"]:
             raise InputRefused("bad_input", f"Lightshow refuses the input: {outcome['errors']}.")
         (written,) = outcome["paths"]

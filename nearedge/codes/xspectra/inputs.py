@@ -7,10 +7,11 @@ import json
 from pymatgen.core import Species, Structure
 
 from nearedge.codes.base import InputSet
+from nearedge.codes.core_hole import hole_cell
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.codes.xspectra.augmentation import p_radius
-from nearedge.codes.xspectra.cell import cell_polarisations, hole_cell
+from nearedge.codes.xspectra.cell import cell_polarisations
 from nearedge.codes.xspectra.decks import (
     POLARISATIONS,
     SCF,

@@ -9,10 +9,11 @@ from pymatgen.core import Lattice, Structure
 
 from nearedge.codes import get_code
 from nearedge.codes.exciting.deck import parse_deck
-from nearedge.codes.exciting.levels import HARTREE, core_level
+from nearedge.codes.exciting.levels import core_level
 from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
+from nearedge.spectra.spectrum import HARTREE
 from nearedge.structures.elements import core_hole_width
 from nearedge.structures.identity import structure_id, structure_key
 

@@ -12,9 +12,8 @@ import pytest
 
 from nearedge.codes import get_code
 from nearedge.codes.exciting.deck import parse_deck
-from nearedge.codes.exciting.levels import HARTREE
 from nearedge.errors import CodeError, IngestError
-from nearedge.spectra.spectrum import AbsorptionUnit
+from nearedge.spectra.spectrum import HARTREE, AbsorptionUnit
 
 NAME = "EPSILON_BSEsinglet_SCRfull_OC{}.OUT"
 Change = Callable[[Path], object]

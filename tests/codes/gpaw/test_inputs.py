@@ -116,7 +116,7 @@ def test_structures_and_edges_that_gpaw_cannot_compute_are_refused(diamond: Stru
     for structure, index, edge, name in (
         (foreign, 0, "K", "unsupported_element"),
         (partial, 0, "K", "partial_occupancy"),
-        (diamond, 0, "L3", "unsupported_edge"),
+        (diamond, 0, "L3", "unknown_edge"),
         (diamond, 8, "K", "absorbing_index"),
     ):
         with pytest.raises(InputRefused) as refused:
@@ -125,7 +125,7 @@ def test_structures_and_edges_that_gpaw_cannot_compute_are_refused(diamond: Stru
 
 
 def test_without_gpaw_inputs_can_still_be_made(diamond: Structure) -> None:
-    failures.check_request(diamond, 0, "K", Installed(problem="not here"))
+    failures.check_elements(diamond, Installed(problem="not here"))
 
 
 @pytest.mark.parametrize("name", ["anatase", "rutile", "Cu2O", "CuO"])

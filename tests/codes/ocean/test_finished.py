@@ -11,9 +11,9 @@ from pymatgen.core import Structure
 from nearedge.codes import get_code
 from nearedge.codes.base import BadRun, FinishedRun, InputSet
 from nearedge.codes.ocean.deck import parse_cards
-from nearedge.codes.ocean.parse import HARTREE
 from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.codes.sidecar import SIDECAR, sidecar_text
+from nearedge.spectra.spectrum import HARTREE
 
 
 def ran_elsewhere(inputs: InputSet, recorded: Path, folder: Path) -> None:

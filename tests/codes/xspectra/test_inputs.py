@@ -13,10 +13,11 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.pwscf import PWInput
 
 from nearedge.codes.base import InputSet
+from nearedge.codes.core_hole import hole_cell
 from nearedge.codes.protocols import load_protocol
 from nearedge.codes.xspectra import XSPECTRA
 from nearedge.codes.xspectra.augmentation import p_radius
-from nearedge.codes.xspectra.cell import cell_polarisations, hole_cell
+from nearedge.codes.xspectra.cell import cell_polarisations
 from nearedge.codes.xspectra.decks import cards, k_mesh, safer_mixing
 from nearedge.codes.xspectra.inputs import plane_wave_cutoff
 from nearedge.compat import lightshow_parameters
