@@ -22,9 +22,12 @@ from nearedge.codes.supervisor import session_members
 from nearedge.errors import CodeError, ResourceError
 
 PARENT = """
+import signal
 import sys
 from pathlib import Path
 from nearedge.codes.execution import run_stage
+# Ignored where the tests are started in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 argv = ["sh", "-c", "sleep 60 & sleep 60 & sleep 60 & echo on; sleep 60"]
 run_stage(argv, Path(sys.argv[1]), stage="s", log="log", stage_timeout=60)
 """

@@ -33,7 +33,8 @@ from nearedge.codes.elk.parse import (
 from nearedge.codes.elk.promoted import promoted_level
 from nearedge.codes.elk.species import REMEDY, parse_species, search_margin
 from nearedge.codes.executables import Executable
-from nearedge.codes.execution import StageOutcome, claim, disk_errors, run_stage, write_files
+from nearedge.codes.execution import claim, disk_errors, write_files
+from nearedge.codes.stages import Stages
 from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 
@@ -87,27 +88,22 @@ def run_elk(
         raise ResourceError(f"{available.detail}: {available.remedy}.")
     claim(run_dir)
     write_files(run_dir, inputs.files)
-    run = _Run(run_dir, stage_timeout, progress)
-    run.stage("ground", GROUND, DECK)
+    stages = Stages(run_dir, stage_timeout, progress)
+    _stage(stages, "ground", GROUND, DECK)
     _check_search(run_dir)
     with disk_errors():
         shutil.move(run_dir / GROUND / STATE, run_dir / CORE / STATE)
-    run.stage("scf", CORE, SCF_DECK)
+    _stage(stages, "scf", CORE, SCF_DECK)
     core = run_dir / CORE
     checked_bands(run_dir, promoted_level(core, parse_deck((core / SCF_DECK).read_text())))
-    run.stage("bse", CORE, BSE_DECK)
-    run.stage("plot", CORE, PLOT_DECK)
+    _stage(stages, "bse", CORE, BSE_DECK)
+    _stage(stages, "plot", CORE, PLOT_DECK)
     result = read_folder(run_dir)
     kept = _stored(run_dir)
     with disk_errors():
         for name in _BULKY:
             (core / name).unlink(missing_ok=True)
-    return replace(
-        result,
-        restart={} if kept is None else {RESTART: kept},
-        wall_seconds=sum(each.wall_seconds for each in run.outcomes),
-        cpu_seconds=sum(each.cpu_seconds for each in run.outcomes),
-    )
+    return stages.ended(replace(result, restart={} if kept is None else {RESTART: kept}))
 
 
 def _again(inputs: InputSet, run_dir: Path, restart: Mapping[str, bytes]) -> CodeResult | None:
@@ -122,39 +118,21 @@ def _again(inputs: InputSet, run_dir: Path, restart: Mapping[str, bytes]) -> Cod
     return replace(result, restart={RESTART: restart[RESTART]}, cpu_seconds=0.0)
 
 
-class _Run:
-    """Stages one after the other, each judged by its output."""
+def _stage(stages: Stages, name: str, folder: str, deck: str) -> None:
+    """Run one deck, and judge it by its output.
 
-    def __init__(self, run_dir: Path, stage_timeout: float, progress: Progress | None) -> None:
-        self._run_dir = run_dir
-        self._stage_timeout = stage_timeout
-        self._progress = progress
-        self.outcomes: list[StageOutcome] = []
-
-    def stage(self, name: str, folder: str, deck: str) -> None:
-        """Run one deck.
-
-        Raises
-        ------
-        CodeError, ResourceError
-            What its output tells of.
-        """
-        place = self._run_dir / folder
-        if deck != DECK:
-            with disk_errors():
-                shutil.copyfile(place / deck, place / DECK)
-        outcome = run_stage(
-            ELK_BINARY.argv(),
-            place,
-            stage=f"elk {name}",
-            log=LOGS[name],
-            stage_timeout=self._stage_timeout,
-            progress=self._progress,
-        )
-        self.outcomes.append(outcome)
-        log = (place / LOGS[name]).read_text(encoding="utf-8", errors="replace")
-        if failure := failure_in(log, f"Elk's stage {name}"):
-            raise failure
+    Raises
+    ------
+    CodeError, ResourceError
+        What its output tells of.
+    """
+    place = stages.folder / folder
+    if deck != DECK:
+        with disk_errors():
+            shutil.copyfile(place / deck, place / DECK)
+    stages.run(ELK_BINARY.argv(), stage=f"elk {name}", log=LOGS[name], within=folder)
+    if failure := failure_in(stages.text(f"{folder}/{LOGS[name]}"), f"Elk's stage {name}"):
+        raise failure
 
 
 def _check_search(run_dir: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
@@ -12,14 +11,13 @@ from nearedge.codes.exciting.deck import DECK
 from nearedge.codes.exciting.failures import GROUND_STATE, LOG, failure_of
 from nearedge.codes.exciting.parse import read_folder
 from nearedge.codes.executables import Executable
-from nearedge.codes.execution import claim, disk_errors, log_tail, run_stage, write_files
-from nearedge.errors import CodeError, ResourceError
+from nearedge.codes.stages import OneProgram
+from nearedge.errors import ResourceError
 from nearedge.settings import get_settings
 
 EXCITING_BINARY = Executable("exciting_command", "install exciting (https://exciting-code.org)")
+PROGRAM = OneProgram(EXCITING_BINARY, "exciting", LOG, (GROUND_STATE, LOG), failure_of, read_folder)
 _SPECIES = re.compile(r'speciesfile="([^"/]+)"')
-
-
 REMEDY = "name their folder in NEAREDGE_EXCITING_SPECIES_PATH, or set EXCITINGROOT"
 
 
@@ -80,24 +78,6 @@ def run_exciting(
     if not available.found:
         raise ResourceError(f"{available.detail}: {available.remedy}.")
     species = species_files(inputs.files[DECK])
-    claim(run_dir)
-    write_files(run_dir, {**inputs.files, **species})
-    outcome = run_stage(
-        EXCITING_BINARY.argv(),
-        run_dir,
-        stage="exciting",
-        log=LOG,
-        stage_timeout=stage_timeout,
-        progress=progress,
+    return PROGRAM.run(
+        inputs, run_dir, stage_timeout=stage_timeout, progress=progress, lent=species
     )
-    with disk_errors():
-        for name in species:  # exciting's own, there again for whoever has exciting
-            (run_dir / name).unlink(missing_ok=True)
-    tail = log_tail(run_dir, GROUND_STATE, LOG)
-    if outcome.return_code != 0:
-        raise failure_of(outcome.return_code, tail)
-    try:
-        result = read_folder(run_dir)
-    except CodeError as error:
-        raise CodeError(error.name, error.message, error.log_tail or tail) from None
-    return replace(result, wall_seconds=outcome.wall_seconds, cpu_seconds=outcome.cpu_seconds)

@@ -11,10 +11,11 @@ import re
 
 import numpy as np
 
+from nearedge.codes import site
+from nearedge.codes.execution import DISK_SIGNS, MEMORY_SIGNS
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.errors import CodeError, InputRefused, NearEdgeError, ResourceError
 from nearedge.spectra.spectrum import FloatArray
-from nearedge.structures.elements import has_edge, symbol
 
 EDGES = ("K", "L1", "L2", "L3")
 MAX_ATOMIC_NUMBER = 98
@@ -51,15 +52,6 @@ _LOG_SIGNS = (
         "core_valence_separation",
         "core and valence states cannot be told apart; check for atoms that are too close",
     ),
-)
-# 38 is the Fortran runtime's "error during write"; its message may itself find no room.
-_DISK_SIGNS = re.compile(
-    r"No space left on device|Disk quota exceeded|\(exit code: 38\)|error during write"
-)
-_MEMORY_SIGNS = re.compile(
-    r"insufficient virtual memory|out of memory|Cannot allocate memory|memory allocation|"
-    r"Allocation would exceed",
-    re.IGNORECASE,
 )
 _KILLED_SIGNS = re.compile(r"signal:? ?(9|15)\b|SIGKILL|SIGTERM")
 
@@ -99,17 +91,8 @@ def check_edge(atomic_number: int, edge: str) -> None:
     InputRefused
         ``unknown_edge``, ``unsupported_element`` or ``edge_not_in_element``.
     """
-    if edge not in EDGES:
-        raise InputRefused(
-            "unknown_edge",
-            f"The edge {edge!r} is not supported with FEFF; choose one of {', '.join(EDGES)}.",
-        )
     check_element(atomic_number)
-    if not has_edge(atomic_number, edge):
-        raise InputRefused(
-            "edge_not_in_element",
-            f"{symbol(atomic_number)} (Z = {atomic_number}) has no {edge} edge.",
-        )
+    site.check_edge(atomic_number, edge, EDGES, "FEFF")
 
 
 def check_element(atomic_number: int) -> None:
@@ -206,9 +189,9 @@ def failure_of(message: str, logs: str, stage: str) -> NearEdgeError:
         The stage that was running.
     """
     said = f"{message}\n{logs}"
-    if _DISK_SIGNS.search(said):
+    if DISK_SIGNS.search(said):
         return ResourceError(f"The disk was full in FEFF's stage {stage}: free some and run again.")
-    if _MEMORY_SIGNS.search(said):
+    if MEMORY_SIGNS.search(said):
         return ResourceError(f"FEFF's stage {stage} got no memory: run it where there is more.")
     if _KILLED_SIGNS.search(message):
         return ResourceError(f"FEFF's stage {stage} was killed from outside: run it again.")

@@ -14,6 +14,7 @@ from nearedge.codes.base import InputSet
 from nearedge.codes.feff.deck import Cards, Deck, EnergyGrid, card_argument, parse_cards
 from nearedge.codes.feff.failures import check_deck, check_edge
 from nearedge.codes.protocols import Protocol, load_protocol, protocol_names
+from nearedge.codes.site import bare_structure
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
 from nearedge.schemas.calculation import Parameter, ParameterValue
@@ -35,7 +36,7 @@ def make_inputs(
     InputRefused
         See `check_deck`; also ``absorbing_index`` and ``partial_occupancy``.
     """
-    bare = _bare(structure, absorbing_index)
+    bare = bare_structure(structure, absorbing_index, "FEFF")
     check_edge(bare[absorbing_index].specie.Z, edge)
     text = deck_text(bare, absorbing_index, edge, protocol)
     check_deck(text)
@@ -46,31 +47,6 @@ def make_inputs(
         files={DECK: text},
         parameters=protocol_parameters(protocol),
     )
-
-
-def _bare(structure: Structure, absorbing_index: int) -> Structure:
-    """Return lattice and elements alone: charges and oxidation states are nothing to FEFF."""
-    if not 0 <= absorbing_index < len(structure):
-        raise InputRefused(
-            "absorbing_index",
-            f"Site {absorbing_index} does not exist: {structure.composition.reduced_formula} has "
-            f"sites 0 to {len(structure) - 1}.",
-        )
-    if not structure.is_ordered:
-        raise InputRefused(
-            "partial_occupancy",
-            f"{structure.composition.reduced_formula} has partly occupied sites; FEFF needs every "
-            "site to be one element.",
-        )
-    if not (
-        np.all(np.isfinite(structure.frac_coords)) and np.all(np.isfinite(structure.lattice.matrix))
-    ):
-        raise InputRefused(
-            "non_finite_coordinate",
-            f"{structure.composition.reduced_formula} has a coordinate that is not a number.",
-        )
-    symbols = [site.specie.symbol for site in structure]
-    return Structure(structure.lattice, symbols, structure.frac_coords)
 
 
 def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: Protocol) -> str:

@@ -21,6 +21,7 @@ from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
 from nearedge.codes.feff.inputs import DECK, safer_mixing
 from nearedge.codes.feff.parse import parse_xmu, scf_converged
 from nearedge.codes.process import Supervised
+from nearedge.codes.stages import Stages, twice
 from nearedge.errors import CodeError, ResourceError
 
 ALLOCATOR = {
@@ -56,14 +57,6 @@ class _Outcome:
     unread: bytes = field(default=b"", repr=False)
 
 
-@dataclass
-class _Cost:
-    """Seconds of all attempts together."""
-
-    cpu_seconds: float = 0.0
-    wall_seconds: float = 0.0
-
-
 def run_feff(
     inputs: InputSet, run_dir: Path, *, stage_timeout: float, progress: Progress | None = None
 ) -> CodeResult:
@@ -81,54 +74,32 @@ def run_feff(
     """
     deck = check_deck(inputs.files[DECK])
     claim(run_dir)
-    spent = _Cost()
-    try:
-        result = _attempt(deck, inputs.files, run_dir, stage_timeout, progress, spent)
-    except CodeError as error:
-        if error.name != "scf_not_converged":
-            raise
-        result = _retry(deck, inputs.files, run_dir / RETRY_FOLDER, stage_timeout, progress, spent)
-    return replace(result, wall_seconds=spent.wall_seconds, cpu_seconds=spent.cpu_seconds)
+    spent = Stages(run_dir, stage_timeout, progress)
+    result, attempts = twice(
+        lambda: _attempt(deck, inputs.files, run_dir, spent),
+        lambda: _attempt(deck, _safer(inputs.files), run_dir / RETRY_FOLDER, spent),
+        field="FEFF's self-consistent field",
+        advice="use a protocol with other radii",
+    )
+    return spent.ended(result, attempts)
 
 
-def _retry(
-    deck: Deck,
-    files: Mapping[str, str],
-    folder: Path,
-    stage_timeout: float,
-    progress: Progress | None,
-    spent: _Cost,
-) -> CodeResult:
-    safer = {**files, DECK: safer_mixing(files[DECK])}
-    try:
-        result = _attempt(deck, safer, folder, stage_timeout, progress, spent)
-    except CodeError as error:
-        if error.name != "scf_not_converged":
-            raise
-        raise CodeError(
-            "scf_not_converged",
-            "FEFF's self-consistent field did not converge, nor did it with safer mixing; look at "
-            "the structure, or use a protocol with other radii.",
-            error.log_tail,
-        ) from None
-    warning = "The self-consistent field converged only at the second attempt, with safer mixing."
-    return replace(result, attempts=2, warnings=[*result.warnings, warning])
+def _safer(files: Mapping[str, str]) -> dict[str, str]:
+    return {**files, DECK: safer_mixing(files[DECK])}
 
 
 def _attempt(
     deck: Deck,
     files: Mapping[str, str],
     folder: Path,
-    stage_timeout: float,
-    progress: Progress | None,
-    spent: _Cost,
+    spent: Stages,
 ) -> CodeResult:
     write_files(folder, files)
-    outcome = execute(folder, stage_timeout=stage_timeout, progress=progress)
+    outcome = execute(folder, stage_timeout=spent.stage_timeout, progress=spent.progress)
     spent.wall_seconds += outcome.wall_seconds
     spent.cpu_seconds += outcome.cpu_seconds
     if not outcome.done:
-        raise _why(outcome, folder, stage_timeout)
+        raise _why(outcome, folder, spent.stage_timeout)
     return _checked_result(deck, folder)
 
 

@@ -20,7 +20,7 @@ from nearedge.codes.base import (
 from nearedge.codes.ocean.finished import iter_finished
 from nearedge.codes.ocean.inputs import EDGES, make_inputs
 from nearedge.codes.ocean.parse import read_folder
-from nearedge.codes.ocean.run import OCEAN_PL, run_ocean
+from nearedge.codes.ocean.run import OCEAN_PL, PROGRAM
 from nearedge.codes.protocols import load_protocol
 
 __all__ = ["OCEAN", "Ocean"]
@@ -66,8 +66,8 @@ class Ocean:
         progress: Progress | None = None,
         restart: Mapping[str, bytes] | None = None,
     ) -> CodeResult:
-        """Run OCEAN; see `run_ocean`. It keeps nothing that another run could start from."""
-        return run_ocean(inputs, run_dir, stage_timeout=stage_timeout, progress=progress)
+        """Run OCEAN; see `OneProgram`. It keeps nothing that another run could start from."""
+        return PROGRAM.run(inputs, run_dir, stage_timeout=stage_timeout, progress=progress)
 
     def read(self, folder: Path) -> CodeResult:
         """Read a finished run's folder; see `read_folder`."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
 from nearedge.codes.executables import Executable
-from nearedge.codes.execution import claim, disk_errors, log_tail, run_stage, write_files
+from nearedge.codes.stages import OneProgram
 from nearedge.codes.vasp.deck import SPEC
 from nearedge.codes.vasp.failures import LOG, failure_of
 from nearedge.codes.vasp.parse import read_folder
 from nearedge.codes.vasp.potentials import potcar_text, potentials_availability
-from nearedge.errors import CodeError, ResourceError
+from nearedge.errors import ResourceError
 
 VASP_BINARY = Executable("vasp_command", "install VASP 6 (https://www.vasp.at, licensed)")
+PROGRAM = OneProgram(VASP_BINARY, "vasp", LOG, (LOG,), failure_of, read_folder)
 POTCAR = "POTCAR"
 _BLOCK = 1 << 22
 _VERSION = re.compile(rb"vasp\.(\d+\.\d+\.\d+)")
@@ -68,25 +68,6 @@ def run_vasp(
         raise ResourceError(f"{available.detail}: {available.remedy}.")
     family = str(inputs.parameters["potentials"].value)
     potcar = potcar_text(inputs.files[SPEC].split(), family)
-    claim(run_dir)
-    try:
-        write_files(run_dir, {**inputs.files, POTCAR: potcar})
-        outcome = run_stage(
-            VASP_BINARY.argv(),
-            run_dir,
-            stage="vasp",
-            log=LOG,
-            stage_timeout=stage_timeout,
-            progress=progress,
-        )
-    finally:
-        with disk_errors():
-            (run_dir / POTCAR).unlink(missing_ok=True)
-    tail = log_tail(run_dir, LOG)
-    if outcome.return_code != 0:
-        raise failure_of(outcome.return_code, tail)
-    try:
-        result = read_folder(run_dir)
-    except CodeError as error:
-        raise CodeError(error.name, error.message, error.log_tail or tail) from None
-    return replace(result, wall_seconds=outcome.wall_seconds, cpu_seconds=outcome.cpu_seconds)
+    return PROGRAM.run(
+        inputs, run_dir, stage_timeout=stage_timeout, progress=progress, lent={POTCAR: potcar}
+    )

@@ -29,6 +29,8 @@ from nearedge.spectra.spectrum import BOHR
 SCRATCH = "scratch"
 """Where pw.x leaves density and wave functions for xspectra.x."""
 SCF = "scf"
+DEFAULT_NAME = "xanes.dat"
+"""What xspectra.x calls every spectrum."""
 POLARISATIONS = "polarisations.json"
 _DECIMALS = 10
 

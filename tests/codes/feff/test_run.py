@@ -19,9 +19,12 @@ from nearedge.errors import CodeError, ResourceError
 
 UNCHECKED = run_module.Deck({}, (), (), np.zeros((0, 3)), (), None)
 PARENT = """
+import signal
 import sys
 from pathlib import Path
 from nearedge.codes.feff.run import execute
+# Ignored where the tests are started in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 execute(Path(sys.argv[1]), stage_timeout=600, progress=lambda stage: print(stage, flush=True))
 """
 

@@ -18,9 +18,18 @@ CUTOFFS = {
     **{"Fe": (80, 100), "Co": (85, 105), "Ni": (85, 105), "Cu": (90, 110)},
 }
 
+QUICK = ("B", "Cu", "O", "Ti")
+"""The lightest, the heaviest, and those of the benchmark; two or three CPU-seconds each."""
+
 
 @pytest.mark.integration
-@pytest.mark.parametrize("element", sorted(load_recipes().elements))
+@pytest.mark.parametrize(
+    "element",
+    [
+        pytest.param(element, marks=() if element in QUICK else pytest.mark.slow)
+        for element in sorted(load_recipes().elements)
+    ],
+)
 def test_a_recipe_makes_potentials_that_pass_their_checks(ld1, element):
     made = pseudopotentials([element], element)
     ground = read_upf(made.files[made.name_of(element)])
