@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 
 from pymatgen.core import Structure
 
+from nearedge.codes.protocols import Protocol, load_protocol
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
 from nearedge.spectra.spectrum import Spectrum
@@ -219,3 +220,68 @@ class Code(Interface):
         IngestError
             If `path` is neither.
         """
+
+
+class MakeInputs(Interface):
+    """A room's ``make_inputs``: `Code.inputs` with the protocol read, and the code's version."""
+
+    def __call__(
+        self,
+        structure: Structure,
+        absorbing_index: int,
+        edge: str,
+        protocol: Protocol,
+        code_version: str,
+    ) -> InputSet:
+        """Make the input set of one absorbing site."""
+
+
+class RunInputs(Interface):
+    """A room's ``run_<code>``: see `Code.run`."""
+
+    def __call__(
+        self,
+        inputs: InputSet,
+        run_dir: Path,
+        *,
+        stage_timeout: float,
+        progress: Progress | None = None,
+        restart: Mapping[str, bytes] | None = None,
+    ) -> CodeResult:
+        """Run in `run_dir`."""
+
+
+class IterFinished(Interface):
+    """A room's ``iter_finished``: see `Code.finished`."""
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        known: Callable[[str], bool] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[FinishedRun | KnownRun | BadRun]:
+        """Yield the finished calculations of this code in a folder or archive."""
+
+
+@dataclass
+class RoomCode:
+    """A `Code` from what its room has; see there for what each does."""
+
+    name: str
+    title: str
+    edges: tuple[str, ...]
+    version: Callable[[], str]
+    availability: Callable[[], Availability]
+    make_inputs: MakeInputs
+    run: RunInputs
+    read: Callable[[Path], CodeResult]
+    finished: IterFinished
+
+    def inputs(
+        self, structure: Structure, absorbing_index: int, edge: str, protocol: str
+    ) -> InputSet:
+        """Make the input set; see `Code.inputs`."""
+        return self.make_inputs(
+            structure, absorbing_index, edge, load_protocol(self.name, protocol), self.version()
+        )

@@ -11,15 +11,13 @@ from collections.abc import Callable
 
 from pymatgen.core import Structure
 
-from nearedge.codes.base import InputSet
+from nearedge.codes.base import UNKNOWN, InputSet, MakeInputs
 from nearedge.codes.finished import CUSTOM
 from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.errors import InputRefused, StructureError
 from nearedge.schemas.calculation import Parameter
 
 Parameters = dict[str, Parameter]
-MakeInputs = Callable[[Structure, int, str, str], InputSet]
-"""`Code.inputs`."""
 
 
 def recognise(
@@ -49,11 +47,11 @@ def recognise(
         The protocol's parameters and label; `stated` and ``custom`` if it is none of them.
     """
     for name in protocol_names(code):
-        label = load_protocol(code, name).label
+        protocol = load_protocol(code, name)
         try:
-            inputs = make(structure, absorbing_index, edge, label)
+            inputs = make(structure, absorbing_index, edge, protocol, UNKNOWN)
         except (InputRefused, StructureError):
             continue
         if state(inputs) == stated:
-            return inputs.parameters, label
+            return inputs.parameters, protocol.label
     return stated, CUSTOM

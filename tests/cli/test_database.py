@@ -8,7 +8,7 @@ import pytest
 
 from nearedge.codes import code_names, get_code
 from nearedge.codes.base import Availability
-from nearedge.codes.feff import Feff
+from nearedge.codes.feff import FEFF
 from nearedge.errors import WeightsError
 
 from .conftest import Command
@@ -66,7 +66,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(
 
     monkeypatch.setattr("nearedge.models.featurizers.load_featurizer", no_weights)
     missing = Availability(False, "feff10-rs is not installed", "pip install feff10-rs")
-    monkeypatch.setattr(Feff, "availability", lambda _: missing)
+    monkeypatch.setattr(FEFF, "availability", lambda: missing)
     monkeypatch.setenv("NEAREDGE_PW_COMMAND", "no-such-pw.x")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     said = nearedge("doctor", "--json")

@@ -10,7 +10,7 @@ import pytest
 
 from nearedge.codes import get_code
 from nearedge.codes.base import Availability, FinishedRun
-from nearedge.codes.feff import FEFF, Feff
+from nearedge.codes.feff import FEFF
 from nearedge.codes.protocols import load_protocol
 from nearedge.codes.sidecar import SIDECAR, parse_sidecar
 from nearedge.makers.documents import describe_site
@@ -50,7 +50,7 @@ def test_inputs_need_neither_database_nor_program(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Feff, "availability", lambda _: Availability(False, "none", "get it"))
+    monkeypatch.setattr(FEFF, "availability", lambda: Availability(False, "none", "get it"))
     target = tmp_path / "to" / "run"
     options = ("--absorber", "Ti", "--inputs-only", target, "--set", "fms_radius=5", "--json")
     said = nearedge("submit", anatase, *options)

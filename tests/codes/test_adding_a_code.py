@@ -24,7 +24,7 @@ PROSE = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
 WHERE = (
     *("nearedge.codes", "nearedge.codes.base", "nearedge.codes.executables"),
     *("nearedge.codes.execution", "nearedge.codes.finished", "nearedge.errors"),
-    *("nearedge.makers.simulation", "nearedge.workflows.spectrum"),
+    *("nearedge.codes.stages", "nearedge.makers.simulation", "nearedge.workflows.spectrum"),
 )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from nearedge.codes.base import BadRun, FinishedRun, KnownRun
 from nearedge.codes.elk.deck import Deck
 from nearedge.codes.elk.inputs import CORE, GROUND
 from nearedge.codes.elk.parse import LOGS, RESTART, read_deck, read_folder
@@ -66,24 +65,16 @@ def describe(folder: Path) -> Described:
     )
 
 
-def iter_finished(
-    path: Path,
-    *,
-    known: Callable[[str], bool] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[FinishedRun | KnownRun | BadRun]:
-    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
-    return iter_run_folders(
-        path,
-        code="elk",
-        read=read_folder,
-        describe=describe,
-        markers=("EPSILON_BSE_11.OUT", "EIGVAL_BSE.OUT"),
-        wanted=(
-            *_OUTPUTS,
-            RESTART,
-            *(f"{part}/{name}" for part in (GROUND, CORE) for name in _OUTPUTS),
-        ),
-        known=known,
-        progress=progress,
-    )
+iter_finished = partial(
+    iter_run_folders,
+    code="elk",
+    read=read_folder,
+    describe=describe,
+    markers=("EPSILON_BSE_11.OUT", "EIGVAL_BSE.OUT"),
+    wanted=(
+        *_OUTPUTS,
+        RESTART,
+        *(f"{part}/{name}" for part in (GROUND, CORE) for name in _OUTPUTS),
+    ),
+)
+"""`Code.finished` of this code."""

@@ -30,6 +30,7 @@ from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.errors import InputRefused
 from nearedge.schemas.document import content_hash
+from nearedge.settings import get_settings
 from nearedge.spectra.spectrum import BOHR, HARTREE
 from nearedge.structures.elements import core_hole_width
 
@@ -62,12 +63,13 @@ def make_inputs(
     edge: str,
     protocol: Protocol,
     code_version: str,
-    species_folder: Path,
+    species_folder: Path | None = None,
 ) -> InputSet:
     """Make the input set of one absorbing site.
 
     The folder ``ground`` is run first with its ``elk.in``; its ``STATE.OUT`` goes to the folder
-    ``core``, where the three decks are run in turn, each as ``elk.in``.
+    ``core``, where the three decks are run in turn, each as ``elk.in``. Species files are those of
+    the setting ``elk_species_path`` if `species_folder` is None.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def make_inputs(
     element = bare[absorbing_index].specie
     check_edge(element.Z, edge, EDGES, "Elk")
     files = {
-        **_species_files(bare, element.symbol, species_folder),
+        **_species_files(bare, element.symbol, species_folder or get_settings().elk_species_path),
         **_decks(bare, absorbing_index, protocol),
     }
     kept = {name: value for name, value in protocol.settings.items() if name not in AFTER_BSE}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
+from nearedge.codes.base import InputSet
 from nearedge.codes.exciting.deck import DECK, parse_deck, stated_parameters
+from nearedge.codes.exciting.inputs import make_inputs
 from nearedge.codes.exciting.parse import read_deck, read_folder
 from nearedge.codes.finished import Described, iter_run_folders
 from nearedge.codes.packed import SUFFIXES, find_packed, read_packed
-from nearedge.codes.recognition import MakeInputs, recognise
+from nearedge.codes.recognition import recognise
 from nearedge.schemas.calculation import Parameter
 
 _WANTED = (
@@ -19,7 +20,7 @@ _WANTED = (
 )
 
 
-def describe(folder: Path, make: MakeInputs) -> Described:
+def describe(folder: Path) -> Described:
     """Say what a stranger's run is of.
 
     Raises
@@ -32,7 +33,7 @@ def describe(folder: Path, make: MakeInputs) -> Described:
     parameters, protocol = recognise(
         "exciting",
         stated_parameters(deck),
-        make=make,
+        make=make_inputs,
         state=_stated,
         structure=deck.structure,
         absorbing_index=index,
@@ -47,21 +48,12 @@ def _stated(inputs: InputSet) -> dict[str, Parameter]:
     return stated_parameters(parse_deck(inputs.files[DECK]))
 
 
-def iter_finished(
-    path: Path,
-    make: MakeInputs,
-    *,
-    known: Callable[[str], bool] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[FinishedRun | KnownRun | BadRun]:
-    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
-    return iter_run_folders(
-        path,
-        code="exciting",
-        read=read_folder,
-        describe=lambda folder: describe(folder, make),
-        markers=tuple(f"{DECK}{suffix}" for suffix in SUFFIXES),
-        wanted=tuple(f"{name}{suffix}" for name in _WANTED for suffix in SUFFIXES),
-        known=known,
-        progress=progress,
-    )
+iter_finished = partial(
+    iter_run_folders,
+    code="exciting",
+    read=read_folder,
+    describe=describe,
+    markers=tuple(f"{DECK}{suffix}" for suffix in SUFFIXES),
+    wanted=tuple(f"{name}{suffix}" for name in _WANTED for suffix in SUFFIXES),
+)
+"""`Code.finished` of this code."""

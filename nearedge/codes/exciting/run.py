@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
+from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
 from nearedge.codes.exciting.deck import DECK
 from nearedge.codes.exciting.failures import GROUND_STATE, LOG, failure_of
 from nearedge.codes.exciting.parse import read_folder
@@ -19,6 +20,11 @@ EXCITING_BINARY = Executable("exciting_command", "install exciting (https://exci
 PROGRAM = OneProgram(EXCITING_BINARY, "exciting", LOG, (GROUND_STATE, LOG), failure_of, read_folder)
 _SPECIES = re.compile(r'speciesfile="([^"/]+)"')
 REMEDY = "name their folder in NEAREDGE_EXCITING_SPECIES_PATH, or set EXCITINGROOT"
+
+
+def exciting_version() -> str:
+    """Return ``unknown``: exciting names its version in its output alone."""
+    return UNKNOWN
 
 
 def exciting_availability() -> Availability:
@@ -63,9 +69,16 @@ def species_files(deck: str) -> dict[str, bytes]:
 
 
 def run_exciting(
-    inputs: InputSet, run_dir: Path, *, stage_timeout: float, progress: Progress | None = None
+    inputs: InputSet,
+    run_dir: Path,
+    *,
+    stage_timeout: float,
+    progress: Progress | None = None,
+    restart: Mapping[str, bytes] | None = None,
 ) -> CodeResult:
     """Run exciting on `inputs` in `run_dir`, which must be empty or absent.
+
+    It leaves nothing that another run could start from, so none has a `restart`.
 
     Raises
     ------

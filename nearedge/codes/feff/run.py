@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nearedge.codes.base import CodeResult, InputSet, Progress
+from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
 from nearedge.codes.execution import MIN_FREE_BYTES, claim, disk_errors, write_files
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
@@ -33,6 +34,8 @@ ALLOCATOR = {
 """FEFF allocates and frees large arrays in its inner loops. By default glibc gives each back to the
 kernel and half of the time goes into page faults; with these it keeps them. Output is unchanged."""
 
+FEFF_VERSION = "10.0.0"
+"""What feff10-rs 0.2.4 writes into its output."""
 RUN_LOG = "feff.log"
 RETRY_FOLDER = "retry"
 _WORKER = Path(__file__).with_name("worker.py")
@@ -57,10 +60,33 @@ class _Outcome:
     unread: bytes = field(default=b"", repr=False)
 
 
+def feff_version() -> str:
+    """Return FEFF's version and the wheel's."""
+    try:
+        return f"{FEFF_VERSION} (feff10-rs {version('feff10-rs')})"
+    except PackageNotFoundError:
+        return UNKNOWN
+
+
+def feff_availability() -> Availability:
+    """Look for the wheel, which brings the programs with it."""
+    try:
+        return Availability(True, f"feff10-rs {version('feff10-rs')}")
+    except PackageNotFoundError:
+        return Availability(False, "feff10-rs is not installed", "pip install feff10-rs")
+
+
 def run_feff(
-    inputs: InputSet, run_dir: Path, *, stage_timeout: float, progress: Progress | None = None
+    inputs: InputSet,
+    run_dir: Path,
+    *,
+    stage_timeout: float,
+    progress: Progress | None = None,
+    restart: Mapping[str, bytes] | None = None,
 ) -> CodeResult:
     """Run FEFF on `inputs` in `run_dir`, which must be empty or absent.
+
+    It leaves nothing that another run could start from, so none has a `restart`.
 
     Potentials that do not converge are tried once more, with safer mixing, in a folder of their
     own.

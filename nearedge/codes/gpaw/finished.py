@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from nearedge.codes.base import BadRun, FinishedRun, KnownRun
 from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
 from nearedge.codes.gpaw.parse import parse_plan
 from nearedge.codes.gpaw.result import parse_asked, read_run
@@ -16,25 +15,6 @@ from nearedge.schemas.calculation import Parameter, ParameterValue
 
 _UNITS = {"cutoff": "eV", "smearing": "eV", "charge": "e"}
 _NAMES = ("xc", "setup", "charge", "cutoff", "scf_mesh", "spectrum_mesh", "smearing", "empty_bands")
-
-
-def iter_finished(
-    path: Path,
-    *,
-    known: Callable[[str], bool] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[FinishedRun | KnownRun | BadRun]:
-    """Yield the finished calculations of a folder or archive; see `iter_run_folders`."""
-    return iter_run_folders(
-        path,
-        code="gpaw",
-        read=read_run,
-        describe=describe,
-        markers=(STICKS, FAILURE),
-        wanted=(INPUT, PLAN, SCRIPT, STICKS, FAILURE),
-        known=known,
-        progress=progress,
-    )
 
 
 def describe(folder: Path) -> Described:
@@ -70,3 +50,14 @@ def describe(folder: Path) -> Described:
         protocol=CUSTOM,
         inputs=texts,
     )
+
+
+iter_finished = partial(
+    iter_run_folders,
+    code="gpaw",
+    read=read_run,
+    describe=describe,
+    markers=(STICKS, FAILURE),
+    wanted=(INPUT, PLAN, SCRIPT, STICKS, FAILURE),
+)
+"""`Code.finished` of this code."""

@@ -37,6 +37,11 @@ def installed() -> Installed:
     return _FOUND[command]
 
 
+def gpaw_version() -> str:
+    """Return the version that GPAW tells, such as ``22.8.0``, or ``unknown``."""
+    return installed().version
+
+
 def _ask() -> Installed:
     asked = PYTHON.answer(str(RUNNER), "--probe")
     if asked is None:

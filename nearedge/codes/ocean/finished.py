@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
+from nearedge.codes.base import InputSet
 from nearedge.codes.finished import Described, iter_run_folders
 from nearedge.codes.ocean.deck import DECK, deck_edges, parse_cards, stated_parameters
+from nearedge.codes.ocean.inputs import make_inputs
 from nearedge.codes.ocean.parse import find_site, read_deck, read_folder
 from nearedge.codes.packed import find_packed, read_packed
-from nearedge.codes.recognition import MakeInputs, recognise
+from nearedge.codes.recognition import recognise
 from nearedge.schemas.calculation import Parameter
 
 
-def describe(folder: Path, make: MakeInputs) -> Described:
+def describe(folder: Path) -> Described:
     """Say what a stranger's run is of.
 
     Raises
@@ -34,7 +35,7 @@ def describe(folder: Path, make: MakeInputs) -> Described:
     parameters, protocol = recognise(
         "ocean",
         stated_parameters(cards),
-        make=make,
+        make=make_inputs,
         state=_stated,
         structure=structure,
         absorbing_index=index,
@@ -50,24 +51,15 @@ def _stated(inputs: InputSet) -> dict[str, Parameter]:
     return stated_parameters(parse_cards(inputs.files[DECK]))
 
 
-def iter_finished(
-    path: Path,
-    make: MakeInputs,
-    *,
-    known: Callable[[str], bool] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[FinishedRun | KnownRun | BadRun]:
-    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
-    return iter_run_folders(
-        path,
-        code="ocean",
-        read=read_folder,
-        describe=lambda folder: describe(folder, make),
-        markers=("ocean.in", "ocean.in.*"),
-        wanted=(
-            *("ocean.in", "ocean.in.*", "photon*", "absspct_*", "CNBSE/absspct_*"),
-            *("ocean.log", "Common/Version", "DFT/scf.out", "DFT/SCF/scf.out", "scf.out"),
-        ),
-        known=known,
-        progress=progress,
-    )
+iter_finished = partial(
+    iter_run_folders,
+    code="ocean",
+    read=read_folder,
+    describe=describe,
+    markers=("ocean.in", "ocean.in.*"),
+    wanted=(
+        *("ocean.in", "ocean.in.*", "photon*", "absspct_*", "CNBSE/absspct_*"),
+        *("ocean.log", "Common/Version", "DFT/scf.out", "DFT/SCF/scf.out", "scf.out"),
+    ),
+)
+"""`Code.finished` of this code."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from pymatgen.core import Structure
 
-from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
+from nearedge.codes.base import InputSet
 from nearedge.codes.finished import Described, iter_run_folders
 from nearedge.codes.packed import SUFFIXES, find_packed, read_packed
-from nearedge.codes.recognition import MakeInputs, recognise
+from nearedge.codes.recognition import recognise
 from nearedge.codes.vasp.deck import (
     INCAR,
     KPOINTS,
@@ -24,6 +24,7 @@ from nearedge.codes.vasp.deck import (
     read_structure,
     stated_parameters,
 )
+from nearedge.codes.vasp.inputs import make_inputs
 from nearedge.codes.vasp.parse import (
     OUTCAR,
     TRACE,
@@ -35,8 +36,10 @@ from nearedge.codes.vasp.parse import (
 from nearedge.errors import IngestError
 from nearedge.schemas.calculation import Parameter
 
+_WANTED = (INCAR, KPOINTS, POSCAR, OUTCAR, TRACE)
 
-def describe(folder: Path, make: MakeInputs) -> Described:
+
+def describe(folder: Path) -> Described:
     """Say what a stranger's run is of.
 
     Raises
@@ -61,7 +64,7 @@ def describe(folder: Path, make: MakeInputs) -> Described:
     parameters, protocol = recognise(
         "vasp",
         stated_parameters(tags, texts.get(KPOINTS), outcar.potentials, outcar.functional),
-        make=make,
+        make=make_inputs,
         state=_stated,
         structure=structure,
         absorbing_index=index,
@@ -96,22 +99,12 @@ def _stated(inputs: InputSet) -> dict[str, Parameter]:
     )
 
 
-def iter_finished(
-    path: Path,
-    make: MakeInputs,
-    *,
-    known: Callable[[str], bool] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[FinishedRun | KnownRun | BadRun]:
-    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
-    wanted = (INCAR, KPOINTS, POSCAR, OUTCAR, TRACE)
-    return iter_run_folders(
-        path,
-        code="vasp",
-        read=read_folder,
-        describe=lambda folder: describe(folder, make),
-        markers=tuple(f"{OUTCAR}{suffix}" for suffix in SUFFIXES),
-        wanted=tuple(f"{name}{suffix}" for name in wanted for suffix in SUFFIXES),
-        known=known,
-        progress=progress,
-    )
+iter_finished = partial(
+    iter_run_folders,
+    code="vasp",
+    read=read_folder,
+    describe=describe,
+    markers=tuple(f"{OUTCAR}{suffix}" for suffix in SUFFIXES),
+    wanted=tuple(f"{name}{suffix}" for name in _WANTED for suffix in SUFFIXES),
+)
+"""`Code.finished` of this code."""

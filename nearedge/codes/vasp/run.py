@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -50,9 +51,16 @@ def _version_in(path: Path, modified: int) -> str:
 
 
 def run_vasp(
-    inputs: InputSet, run_dir: Path, *, stage_timeout: float, progress: Progress | None = None
+    inputs: InputSet,
+    run_dir: Path,
+    *,
+    stage_timeout: float,
+    progress: Progress | None = None,
+    restart: Mapping[str, bytes] | None = None,
 ) -> CodeResult:
     """Run VASP on `inputs` in `run_dir`, which must be empty or absent.
+
+    It leaves nothing that another run could start from, so none has a `restart`.
 
     POTCAR is there while VASP runs, and removed afterwards.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from nearedge.codes.base import BadRun, FinishedRun, KnownRun
 from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
 from nearedge.codes.xspectra.foreign import foreign_logs, foreign_site
 from nearedge.codes.xspectra.result import read_run
@@ -55,25 +55,6 @@ def describe(folder: Path) -> Described:
     return Described(site.cell, site.absorbing_index, "K", parameters, CUSTOM, inputs)
 
 
-def iter_finished(
-    path: Path,
-    *,
-    known: Callable[[str], bool] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[FinishedRun | KnownRun | BadRun]:
-    """Yield the finished calculations in a folder or archive; see `Code.finished`."""
-    return iter_run_folders(
-        path,
-        code="xspectra",
-        read=read_run,
-        describe=describe,
-        markers=MARKERS,
-        wanted=WANTED,
-        known=known,
-        progress=progress,
-    )
-
-
 def _facts(
     facts: tuple[tuple[str, str | None, re.Pattern[str]], ...], log: str
 ) -> dict[str, Parameter]:
@@ -90,3 +71,14 @@ def _inputs(folder: Path) -> Iterator[tuple[Path, str]]:
         text = path.read_bytes().decode("utf-8", "replace")
         if _INPUT.search(text):
             yield path, text
+
+
+iter_finished = partial(
+    iter_run_folders,
+    code="xspectra",
+    read=read_run,
+    describe=describe,
+    markers=MARKERS,
+    wanted=WANTED,
+)
+"""`Code.finished` of this code."""

@@ -19,7 +19,7 @@ from nearedge.structures.builtin import builtin_structure
 def _no_gpaw_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Installed("22.8.0", frozenset({"C", "O", "Ti", "Cu"}))
     monkeypatch.setattr(inputs, "installed", lambda: known)
-    monkeypatch.setattr("nearedge.codes.gpaw.installed", lambda: known)
+    monkeypatch.setattr(GPAW, "version", lambda: known.version)
 
 
 def asked(structure: Structure, protocol: str, index: int = 0) -> dict[str, object]:
