@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import shlex
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,15 +59,12 @@ def recorded(shared: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def copied(recorded: Path, tmp_path: Path) -> Path:
+def copied(copied: Path) -> Path:
     """Return a copy of the recorded folder, unpacked, that a test may damage."""
-    folder = tmp_path / "run"
-    shutil.copytree(recorded, folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    for path in folder.glob("*.xz"):
+    for path in copied.glob("*.xz"):
         path.with_suffix("").write_bytes(lzma.decompress(path.read_bytes()))
         path.unlink()
-    return folder
+    return copied
 
 
 @pytest.fixture
@@ -87,17 +81,6 @@ def species(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def stand_in(
-    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], None]]:
+def stand_in(play: Callable[..., Callable[[str], None]]) -> Callable[[str], None]:
     """Return a switch that makes the settings' command the stand-in, in one of its modes."""
-    script = tmp_path / "stand_in.py"
-    script.write_text(STAND_IN)
-
-    def use(mode: str) -> None:
-        words = [sys.executable, str(script), str(recorded), mode, "input.xml"]
-        monkeypatch.setenv("NEAREDGE_EXCITING_COMMAND", shlex.join(words))
-        get_settings.cache_clear()
-
-    yield use
-    get_settings.cache_clear()
+    return play(STAND_IN, "NEAREDGE_EXCITING_COMMAND", "input.xml")

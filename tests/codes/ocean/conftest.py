@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pymatgen.core import Structure
 
 from nearedge.codes.ocean.parse import read_deck
-from nearedge.settings import get_settings
 
 STAND_IN = """
 import pathlib, re, sys
@@ -47,31 +43,11 @@ def recorded(shared: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def copied(recorded: Path, tmp_path: Path) -> Path:
-    """Return a copy of the recorded folder that a test may damage."""
-    folder = tmp_path / "run"
-    shutil.copytree(recorded, folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    return folder
-
-
-@pytest.fixture
 def ti4o5(recorded: Path) -> Structure:
     return read_deck(recorded)[1]
 
 
 @pytest.fixture
-def stand_in(
-    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], None]]:
+def stand_in(play: Callable[..., Callable[[str], None]]) -> Callable[[str], None]:
     """Return a switch that makes the settings' command the stand-in, in one of its modes."""
-    script = tmp_path / "stand_in.py"
-    script.write_text(STAND_IN)
-
-    def use(mode: str) -> None:
-        words = [sys.executable, str(script), str(recorded), mode, "ocean.in"]
-        monkeypatch.setenv("NEAREDGE_OCEAN_COMMAND", shlex.join(words))
-        get_settings.cache_clear()
-
-    yield use
-    get_settings.cache_clear()
+    return play(STAND_IN, "NEAREDGE_OCEAN_COMMAND", "ocean.in")

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import bz2
-import shlex
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pymatgen.core import SETTINGS
 from pymatgen.io.vasp import PotcarSingle
-
-from nearedge.settings import get_settings
 
 # It writes the recorded OUTCAR, of the types that POSCAR has, with twice the absorption.
 STAND_IN = """
@@ -58,15 +53,12 @@ def recorded(shared: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def copied(recorded: Path, tmp_path: Path) -> Path:
+def copied(copied: Path) -> Path:
     """Return a copy of the recorded folder, unpacked, that a test may damage."""
-    folder = tmp_path / "run"
-    shutil.copytree(recorded, folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    packed = folder / "OUTCAR.bz2"
-    (folder / "OUTCAR").write_bytes(bz2.decompress(packed.read_bytes()))
+    packed = copied / "OUTCAR.bz2"
+    (copied / "OUTCAR").write_bytes(bz2.decompress(packed.read_bytes()))
     packed.unlink()
-    return folder
+    return copied
 
 
 @pytest.fixture
@@ -82,17 +74,6 @@ def potentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def stand_in(
-    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], None]]:
+def stand_in(play: Callable[..., Callable[[str], None]]) -> Callable[[str], None]:
     """Return a switch that makes the settings' command the stand-in, in one of its modes."""
-    script = tmp_path / "stand_in.py"
-    script.write_text(STAND_IN)
-
-    def use(mode: str) -> None:
-        words = [sys.executable, str(script), str(recorded), mode]
-        monkeypatch.setenv("NEAREDGE_VASP_COMMAND", shlex.join(words))
-        get_settings.cache_clear()
-
-    yield use
-    get_settings.cache_clear()
+    return play(STAND_IN, "NEAREDGE_VASP_COMMAND")
