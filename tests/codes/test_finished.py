@@ -308,3 +308,8 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("run/toy.out", b"0" * (run_folders.MAX_FILE_BYTES + 1))
     assert any("larger than" in run.reason for run in found(bomb) if isinstance(run, BadRun))
+
+
+def test_a_sidecar_larger_than_any_is_not_parsed() -> None:
+    with pytest.raises(IngestError, match="larger than 16 MiB"):
+        parse_sidecar(b" " * (16 * 2**20 + 1))
