@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 
 import yaml
 
@@ -14,6 +15,13 @@ from nearedge.errors import InputRefused, SettingsError
 from nearedge.schemas.calculation import Parameter
 
 Setting = bool | int | float | str | list[float]
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    list: "a list of numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -146,16 +154,27 @@ def _change(text: str) -> tuple[str, Setting]:
 
 def _of_the_kind(name: str, value: Setting, default: Setting) -> Setting:
     """Return `value` as the kind of `default`, so that 5 and 5.0 are one setting."""
+    if isinstance(default, float | int) and not isinstance(default, bool):
+        value = _number(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if isinstance(default, int) and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if type(value) is not type(default):
+        value = int(value)
+    if type(value) is not type(default) or (isinstance(value, float) and not isfinite(value)):
         raise InputRefused(
             "bad_setting",
-            f"Setting {name} is of the kind of {default!r}; {value!r} is not.",
+            f"Setting {name} takes {_KINDS[type(default)]}, such as {_written(default)}; "
+            f"{_written(value)} is none.",
         )
     return value
+
+
+def _number(value: Setting) -> Setting:
+    """Return a number that YAML takes for text, such as 1e-9 (it wants 1.0e-9)."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _written(value: Setting) -> str:

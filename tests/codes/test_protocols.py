@@ -39,3 +39,10 @@ def test_codes_are_found_by_name() -> None:
     assert get_code("feff").name == "feff"
     with pytest.raises(InputRefused, match="known: feff"):
         get_code("feff7")
+
+
+def test_numbers_may_be_written_with_an_exponent_alone() -> None:
+    """YAML takes 1e1 for text."""
+    changed = load_protocol("feff", "fast+fms_radius=1e1+l_max=4e0")
+    assert changed.label == "fast@1+fms_radius=10.0+l_max=4"
+    assert load_protocol("feff", changed.label) == changed
