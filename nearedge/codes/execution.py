@@ -118,7 +118,7 @@ def run_stage(
     shortest = min(CHECK_SECONDS, stage_timeout / 10, idle_seconds / 10)
     try:
         with disk_errors():
-            watch(job, (walltime, no_progress, memory), check_seconds=shortest)
+            watch(job, (walltime, no_progress, memory), folder, check_seconds=shortest)
     finally:
         if job.process is not None:
             job.process.end()

@@ -3,8 +3,8 @@
 custodian starts the program, asks each handler at short intervals, and ends the program when one
 says so. Nothing is corrected and run again here: what a code's failures ask for is the code's to
 decide. custodian writes its journal (``custodian.json``) into the folder that it is given: a
-temporary one, not the run's. It changes no working directory and installs no signal handler, so it
-works in any thread.
+temporary one below the run's, so that it goes with the run's where this process is killed. It
+changes no working directory and installs no signal handler, so it works in any thread.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ CHECK_SECONDS = 1.0
 LEAST_AVAILABLE = 0.03
 """Share of the memory below which the kernel is close to ending a process of its own choice."""
 _CGROUP = Path("/sys/fs/cgroup")
+_JOURNAL = ".custodian-"
+"""How the names of custodian's own folders begin: what it writes is no progress."""
 
 # What custodian says is said again, in a sentence, by the error that is raised.
 logging.getLogger("custodian").addHandler(logging.NullHandler())
@@ -154,8 +156,8 @@ class Memory(Monitor):
         )
 
 
-def watch(stage: Stage, monitors: Sequence[Monitor], *, check_seconds: float) -> None:
-    """Run a stage to its end, or to the verdict of a monitor.
+def watch(stage: Stage, monitors: Sequence[Monitor], folder: Path, *, check_seconds: float) -> None:
+    """Run a stage in `folder` to its end, or to the verdict of a monitor.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def watch(stage: Stage, monitors: Sequence[Monitor], *, check_seconds: float) ->
     """
     for monitor in monitors:
         monitor.stage = stage
-    with tempfile.TemporaryDirectory(prefix="nearedge-custodian-") as journal:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_JOURNAL) as journal:
         custodian = Custodian(
             list(monitors),
             [stage],
@@ -226,7 +228,8 @@ def _control_group() -> tuple[int, int] | None:
 def _state(folder: Path) -> tuple[int, int, int]:
     """Return the number of files below a folder, their bytes, and the time of the latest."""
     count = size = latest = 0
-    for where, _, names in os.walk(folder):
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(_JOURNAL)]
         for name in names:
             with suppress(OSError):
                 status = os.lstat(os.path.join(where, name))

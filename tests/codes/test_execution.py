@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -63,7 +62,7 @@ def gone(folder: Path, seconds: float = 10.0) -> bool:
 
 def test_a_stage_gives_its_exit_code_and_cost_and_leaves_its_log_alone(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("deck\n")
-    before = os.getcwd(), set(os.listdir()), set(os.listdir(tempfile.gettempdir()))
+    before = os.getcwd(), set(os.listdir())
     said: list[str] = []
     burn = "import sys; sum(range(10**7)); print(sys.stdin.read()); sys.exit(3)"
     outcome = stage(tmp_path, sys.executable, "-c", burn, stdin="in", progress=said.append)
@@ -74,9 +73,15 @@ def test_a_stage_gives_its_exit_code_and_cost_and_leaves_its_log_alone(tmp_path:
     assert (tmp_path / "log").read_text() == "deck\n\n"
     # custodian's journal is nowhere.
     assert sorted(os.listdir(tmp_path)) == ["in", "log"]
-    after = set(os.listdir(tempfile.gettempdir()))
-    assert not [name for name in after - before[2] if name.startswith("nearedge-custodian")]
-    assert (os.getcwd(), set(os.listdir())) == before[:2]
+    assert (os.getcwd(), set(os.listdir())) == before
+
+
+def test_custodians_journal_goes_with_the_run_folder_and_is_no_progress(tmp_path: Path) -> None:
+    look = "ls -A; sleep 0.5; touch .custodian-*/more; sleep 60"
+    with pytest.raises(CodeError, match="wrote nothing for") as caught:
+        stage(tmp_path, "sh", "-c", look, idle_timeout=1.0)
+    assert ".custodian-" in caught.value.log_tail
+    assert os.listdir(tmp_path) == ["log"]
 
 
 def test_a_stage_runs_in_any_thread(tmp_path: Path) -> None:
