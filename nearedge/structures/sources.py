@@ -124,7 +124,7 @@ def _parse(path: Path) -> Structure:
     name = path.name.lower()
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
-    if any(fnmatch(name, pattern) for pattern in _POSCAR):
+    if any(fnmatch(name, pattern) for pattern in _POSCAR) and not name.endswith(".json"):
         return Poscar.from_file(str(path)).structure
     if any(fnmatch(name, pattern) for pattern in _CIF):
         return _parse_cif(path)

@@ -48,6 +48,7 @@ WRITERS: dict[str, Callable[[Structure], str]] = {
     "rutile.cif": lambda s: str(CifWriter(s)),
     "RUTILE.CIF": lambda s: str(CifWriter(s, symprec=1e-3)),
     "rutile.json": lambda s: json.dumps(s.as_dict()),
+    "POSCAR_rutile.json": lambda s: json.dumps(s.as_dict()),
 }
 
 
