@@ -19,6 +19,16 @@ from nearedge.structures.checks import check_structure
 from nearedge.structures.source import LoadedStructure, Refusal
 from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_sites
 
+SCRIPT = "run.sh"
+"""What does by hand what a run here would do."""
+_SCRIPT_HEAD = """\
+#!/bin/sh
+# Runs this calculation: sh run.sh. A command with a launcher is named before it, as in
+# NEAREDGE_PW_COMMAND="mpirun -np 8 pw.x" sh run.sh
+set -eu
+cd "$(dirname "$0")"
+"""
+
 
 @dataclass(frozen=True)
 class InputsReport:
@@ -49,8 +59,8 @@ def write_inputs(
     """Write the inputs of every symmetry-unique site; needs no database, and nothing to run them.
 
     The folders are ``<target>/<name>/<index>_<element>_<edge>_<code>``, where the name is the
-    file's, each with a ``nearedge.json`` by which `nearedge ingest` knows the results. All of them
-    appear, or none.
+    file's, each with a ``nearedge.json`` by which `nearedge ingest` knows the results, and a
+    ``run.sh`` that runs it. All of them appear, or none.
 
     Parameters
     ----------
@@ -156,7 +166,7 @@ def _write(sites: dict[Path, Site], target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target, prefix=".nearedge-") as scratch:
             drafts = {place: Path(scratch, str(n)) for n, place in enumerate(sites)}
             for place, site in sites.items():
-                write_files(drafts[place], {**site.inputs.files, SIDECAR: _sidecar(site)})
+                write_files(drafts[place], {**site.inputs.files, **_added(site)})
             for place, draft in drafts.items():
                 place.parent.mkdir(exist_ok=True)
                 draft.rename(place)
@@ -172,8 +182,9 @@ def _write(sites: dict[Path, Site], target: Path) -> None:
         raise
 
 
-def _sidecar(site: Site) -> str:
-    return sidecar_text(
+def _added(site: Site) -> dict[str, str]:
+    """Return what is written beside the input files."""
+    sidecar = sidecar_text(
         site.inputs,
         site.structure.to_structure(),
         site.absorbing_index,
@@ -181,3 +192,6 @@ def _sidecar(site: Site) -> str:
         label=site.structure.source.label,
         ran=False,
     )
+    lines = site.inputs.by_hand
+    script = {SCRIPT: _SCRIPT_HEAD + "\n".join(lines) + "\n"} if lines else {}
+    return {**script, SIDECAR: sidecar}

@@ -45,8 +45,13 @@ def changed_protocol(codes: Sequence[str], protocol: str, changes: Sequence[str]
         raise typer.BadParameter(f"{twice[0]} is set twice.", param_hint="--set")
     settings = {code: load_protocol(get_code(code).name, protocol).settings for code in codes}
     for name in names:
+        # Of one code alone, the protocol says which settings it has.
         have = [code for code in codes if name in settings[code]]
         lack = [code for code in codes if name not in settings[code]]
+        if len(lack) > 1 and not have:
+            raise InputRefused(
+                "unknown_setting", f"--set {name}: none of {', '.join(codes)} has this setting."
+            )
         if have and lack:
             raise InputRefused(
                 "unknown_setting",
@@ -116,7 +121,7 @@ def tell_inputs(report: InputsReport, codes: Sequence[str], *, as_json: bool) ->
         _tell_refusals(report.refused)
         if report.written:
             code = codes[0] if len(codes) == 1 else "CODE"
-            say(f"Run each in its folder; `nearedge ingest DIR --code {code}` takes results back.")
+            say(f"`sh run.sh` runs each; `nearedge ingest DIR --code {code}` takes results back.")
     if report.refused and not report.written:
         _leave(as_json=as_json)
 

@@ -37,6 +37,9 @@ class InputSet:
         One value for all input sets on this site whose expensive part gives the same, so that one's
         `CodeResult.restart` serves another (XSpectra: all but the broadening); None where nothing
         can be used again.
+    by_hand
+        Lines of a shell script that does in a folder of `files` what `Code.run` does, for those who
+        run the code elsewhere.
     """
 
     code: str
@@ -45,6 +48,7 @@ class InputSet:
     files: dict[str, str]
     parameters: dict[str, Parameter]
     restart_key: str | None = None
+    by_hand: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def test_inputs_need_neither_database_nor_program(
     (folder,) = said.json["written"]
     assert said.json["refused"] == []
     assert Path(folder) == target / "anatase" / "0_Ti_K_feff"
-    assert sorted(path.name for path in Path(folder).iterdir()) == ["feff.inp", SIDECAR]
+    assert sorted(path.name for path in Path(folder).iterdir()) == ["feff.inp", SIDECAR, "run.sh"]
     assert "FMS 5.0" in (Path(folder) / "feff.inp").read_text()
     told = parse_sidecar((Path(folder) / SIDECAR).read_text())
     assert told.protocol == "fast@1+fms_radius=5.0"
@@ -138,7 +138,8 @@ def test_inputs_that_cannot_be_written_leave_nothing(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("fms_radius=far", "fms_radius is of the kind of"),
+        ("fms_radius=far", "fms_radius takes a number, such as 4.0; far is none."),
+        ("fms_radius=.inf", "fms_radius takes a number, such as 4.0; .inf is none."),
         ("fms_radios=5", "has no setting 'fms_radios'"),
     ],
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from importlib.resources import files
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ import pytest
 import yaml
 
 from nearedge.codes import code_names, get_code
-from nearedge.codes.base import BadRun, FinishedRun, KnownRun
+from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
 from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.errors import CodeError
 from nearedge.makers.simulation import SimulationMaker
@@ -72,6 +73,16 @@ def made(code: str, entry: dict[str, Any], folder: Path, shared: Shared) -> Path
     assert changed != content, "the change changes nothing"
     file.write_bytes(changed)
     return folder
+
+
+def fast_inputs(name: str, binary: Callable[[str], str], crystal: str) -> InputSet:
+    if name == "xspectra":
+        binary("ld1_command")  # makes the pseudopotentials
+    if name == "elk":
+        binary("elk_command")  # brings the species files
+    if name == "gpaw":
+        binary("gpaw_python")  # tells what the setups are
+    return get_code(name).inputs(builtin_structure(crystal).structure, 0, "K", "fast")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -129,20 +140,24 @@ def test_the_flow_knows_no_code_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("name", code_names())
+def test_every_code_tells_how_its_inputs_are_run_by_hand(
+    name: str, binary: Callable[[str], str]
+) -> None:
+    inputs = fast_inputs(name, binary, "rutile")
+    script = "\n".join(inputs.by_hand)
+    assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+    decks = [each for each in inputs.files if Path(each).suffix == ".in"]
+    species = {path for path in decks if re.fullmatch(r".*/[A-Z][a-z]?(_1s)?\.in", path)}
+    for deck in {*decks} - species:
+        assert Path(deck).name in script, f"{deck} is not run"
+
+
+@pytest.mark.parametrize("name", code_names())
 def test_equal_protocols_give_equal_parameters_whatever_the_structure(
     name: str, binary: Callable[[str], str]
 ) -> None:
-    if name == "xspectra":
-        binary("ld1_command")  # makes the pseudopotentials
-    if name == "elk":
-        binary("elk_command")  # brings the species files
-    if name == "gpaw":
-        binary("gpaw_python")  # tells what the setups are
     code = get_code(name)
-    first, second = (
-        code.inputs(builtin_structure(each).structure, 0, "K", "fast")
-        for each in ("anatase", "rutile")
-    )
+    first, second = (fast_inputs(name, binary, each) for each in ("anatase", "rutile"))
     assert first.code == second.code == name
     assert first.protocol == second.protocol == load_protocol(name, "fast").label
     assert first.parameters == second.parameters

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from nearedge.codes.base import BadRun, CodeResult, FinishedRun, KnownRun
 from nearedge.codes.finished import Described, iter_run_folders
@@ -21,7 +25,8 @@ from nearedge.spectra.spectrum import Spectrum
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
-from nearedge.structures.source import LoadedStructure
+from nearedge.structures.builtin import builtin_structure
+from nearedge.structures.source import LoadedStructure, SourceRef
 from nearedge.workflows.inputs import write_inputs
 
 
@@ -104,3 +109,42 @@ def test_a_folder_that_nobody_ran_is_told(
     ((label, reason),) = summary.bad
     assert label.endswith("OCO/1_O_K_fake")
     assert reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "program"),
+    [("feff", None), ("xspectra", "pw_command"), ("gpaw", "gpaw_python"), ("elk", "elk_command")],
+)
+def test_the_script_beside_the_inputs_runs_them(
+    code: str,
+    program: str | None,
+    binary: Callable[[str], str],
+    in_memory: Settings,
+    memory_database: MongoDatabase,
+    tmp_path: Path,
+) -> None:
+    if program is not None:
+        binary(program)
+    crystal, absorber = ("boron nitride", "B") if code == "elk" else ("rutile", "Ti")
+    structure = boron_nitride() if code == "elk" else builtin_structure("rutile").structure
+    loaded = LoadedStructure(structure, SourceRef(kind="object", label=crystal))
+    (folder,) = write_inputs([loaded], tmp_path / "inputs", absorber=absorber, codes=[code]).written
+    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(["sh", str(folder / "run.sh")], env=environment, check=False)
+    assert done.returncode == 0
+    store = SpectraStore(memory_database)
+    summary = ingest_path(tmp_path / "inputs", code, store)
+    assert (summary.new, summary.bad) == (1, [])
+    (calculation,) = store.calculations(CalculationQuery())
+    assert calculation.protocol == "fast@1", "its inputs are as they were written"
+
+
+def boron_nitride() -> Structure:
+    return Structure(
+        Lattice.cubic(3.615), ["B"] * 4 + ["N"] * 4, _ZINCBLENDE
+    ).get_primitive_structure()
+
+
+_FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+_ZINCBLENDE = np.vstack([_FCC, _FCC + 0.25])

@@ -42,6 +42,16 @@ MAX_BSE_SIZE = 20_000
 GROUND, CORE = "ground", "core"
 DECK = "elk.in"
 SCF_DECK, BSE_DECK, PLOT_DECK = "elk_1_scf.in", "elk_2_bse.in", "elk_3_plot.in"
+BY_HAND = (
+    'elk="${NEAREDGE_ELK_COMMAND:-elk-lapw}"',
+    f"(cd {GROUND} && $elk > elk.log 2>&1)",
+    f"mv {GROUND}/STATE.OUT {CORE}/STATE.OUT",
+    f"cd {CORE}",
+    f"for deck in {SCF_DECK} {BSE_DECK} {PLOT_DECK}; do",
+    f'    cp "$deck" {DECK}',
+    '    $elk > "${deck%.in}.log" 2>&1',
+    "done",
+)
 UNITS = {
     "k_radius": "bohr",
     "band_energy_range": "eV",
@@ -95,6 +105,7 @@ def make_inputs(
         protocol=protocol.label,
         files=files,
         parameters=protocol.parameters(UNITS, without=STEERING),
+        by_hand=BY_HAND,
         restart_key=content_hash([code_version, kept, ran]),
     )
 

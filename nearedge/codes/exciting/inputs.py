@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 
 from nearedge.codes.base import InputSet
 from nearedge.codes.exciting.deck import DECK
+from nearedge.codes.exciting.failures import LOG
 from nearedge.codes.exciting.levels import core_level
 from nearedge.codes.mesh import bands, k_mesh
 from nearedge.codes.protocols import Protocol
@@ -71,6 +72,19 @@ def make_inputs(
         protocol=protocol.label,
         files={DECK: _mended(text, bare, absorbing_index)},
         parameters=protocol.parameters(UNITS),
+        by_hand=_by_hand(bare),
+    )
+
+
+def _by_hand(structure: Structure) -> tuple[str, ...]:
+    """Return how exciting is run by hand, with its own species files."""
+    names = " ".join(f"{symbol}.xml" for symbol in sorted(set(structure.symbol_set)))
+    return (
+        'species="${NEAREDGE_EXCITING_SPECIES_PATH:-${EXCITINGROOT:-.}/species}"',
+        f"for name in {names}; do",
+        '    [ -f "$name" ] || cp "$species/$name" .',
+        "done",
+        f"${{NEAREDGE_EXCITING_COMMAND:-exciting_smp {DECK}}} > {LOG} 2>&1",
     )
 
 

@@ -24,6 +24,16 @@ ANGSTROM = "angstrom"
 PER_ANGSTROM = "1/angstrom"
 DECK = "feff.inp"
 CUSTOM = "custom"
+BY_HAND = (
+    "# FEFF 10 as a module of Python (feff10-rs); any other FEFF reads feff.inp too.",
+    # The module writes the deck anew, and then it is no longer the one that nearedge.json knows.
+    f"cp {DECK} asked.inp",
+    "${PYTHON:-python3} - > feff.log 2>&1 << END",
+    "from feff10 import FeffConfig, FeffPipeline",
+    f"FeffPipeline(FeffConfig.from_file('.', '{DECK}')).run()",
+    "END",
+    f"mv asked.inp {DECK}",
+)
 
 
 def make_inputs(
@@ -46,6 +56,7 @@ def make_inputs(
         protocol=protocol.label,
         files={DECK: text},
         parameters=protocol_parameters(protocol),
+        by_hand=BY_HAND,
     )
 
 

@@ -122,6 +122,8 @@ def _attempt(
 ) -> CodeResult:
     write_files(folder, files)
     outcome = execute(folder, stage_timeout=spent.stage_timeout, progress=spent.progress)
+    # The pipeline has written the deck anew; nearedge.json knows the one that was asked for.
+    write_files(folder, files)
     spent.wall_seconds += outcome.wall_seconds
     spent.cpu_seconds += outcome.cpu_seconds
     if not outcome.done:

@@ -12,7 +12,7 @@ from nearedge.codes.core_hole import hole_cell
 from nearedge.codes.gpaw.failures import EDGES, check_elements
 from nearedge.codes.gpaw.mesh import k_mesh
 from nearedge.codes.gpaw.programs import RUNNER, installed
-from nearedge.codes.gpaw.runner_files import INPUT, PLAN, SCRIPT
+from nearedge.codes.gpaw.runner_files import INPUT, PLAN, RUN_LOG, SCRIPT
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.errors import InputRefused, StructureError
@@ -42,6 +42,7 @@ HOLES = {"full": ("fch1s", 1.0, 0), "half": ("hch1s", 0.5, 0), "excited": ("fch1
 GPAW's charge counts from as many electrons as the setups have valence ones: at 0 the hole's charge
 is left to the uniform background, at -1 an electron is added for it.
 """
+BY_HAND = (f"${{NEAREDGE_GPAW_PYTHON:-/usr/bin/python3}} {SCRIPT} > {RUN_LOG} 2>&1",)
 _SPARE_BANDS = 8
 _MOST_POINTS = 100_000
 
@@ -73,6 +74,7 @@ def make_inputs(
         protocol=protocol.label,
         files={**files, PLAN: json.dumps(plan, indent=1) + "\n"},
         parameters=protocol_parameters(protocol),
+        by_hand=BY_HAND,
         restart_key=content_hash(["gpaw", code_version, files]),
     )
 

@@ -10,6 +10,7 @@ from pymatgen.core import Structure
 from nearedge.codes.base import InputSet
 from nearedge.codes.mesh import bands, k_mesh
 from nearedge.codes.ocean.deck import DECK
+from nearedge.codes.ocean.failures import LOG
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import bare_structure, check_edge
 from nearedge.compat import lightshow_parameters
@@ -19,6 +20,7 @@ from nearedge.structures.elements import core_hole_width, edge_energy
 
 EDGES = ("K", "L1", "L23")
 """OCEAN computes both edges of a 2p level at once."""
+BY_HAND = (f"${{NEAREDGE_OCEAN_COMMAND:-ocean.pl {DECK}}} > {LOG} 2>&1",)
 UNITS = {
     "k_radius": "bohr",
     "band_energy_range": "eV",
@@ -73,6 +75,7 @@ def make_inputs(
         protocol=protocol.label,
         files=files,
         parameters=protocol.parameters(UNITS, without=STEERING),
+        by_hand=BY_HAND,
     )
 
 

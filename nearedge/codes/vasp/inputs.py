@@ -15,12 +15,20 @@ from nearedge.codes.mesh import bands, k_mesh
 from nearedge.codes.protocols import Protocol
 from nearedge.codes.site import QUANTUM_NUMBERS, bare_structure, check_edge
 from nearedge.codes.vasp.deck import INCAR, KPOINTS, POSCAR, SPEC
+from nearedge.codes.vasp.failures import LOG
 from nearedge.codes.vasp.potentials import families
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
 
 EDGES = ("K", "L1", "L23")
 """VASP computes both edges of a 2p level at once."""
+BY_HAND = (
+    "if [ ! -f POTCAR ]; then",
+    f'    echo "Put your POTCAR here first, of these in this order:" $(cat {SPEC}) >&2',
+    "    exit 1",
+    "fi",
+    f"${{NEAREDGE_VASP_COMMAND:-vasp_std}} > {LOG} 2>&1",
+)
 UNITS = {
     "image_distance": "angstrom",
     "k_radius": "bohr",
@@ -70,6 +78,7 @@ def make_inputs(
         protocol=protocol.label,
         files=files,
         parameters=protocol.parameters(UNITS, without=STEERING),
+        by_hand=BY_HAND,
     )
 
 

@@ -13,8 +13,10 @@ from nearedge.codes.site import bare_structure, check_edge
 from nearedge.codes.xspectra.augmentation import p_radius
 from nearedge.codes.xspectra.cell import cell_polarisations
 from nearedge.codes.xspectra.decks import (
+    DEFAULT_NAME,
     POLARISATIONS,
     SCF,
+    SCRATCH,
     Files,
     Potentials,
     scf_text,
@@ -90,7 +92,27 @@ def make_inputs(
         files={**files, **pseudos.files},
         parameters=protocol_parameters(protocol, pseudos.identity),
         restart_key=content_hash(["xspectra", code_version, pseudos.identity, expensive]),
+        by_hand=_by_hand(len(directions)),
     )
+
+
+def _by_hand(polarisations: int) -> tuple[str, ...]:
+    """Return how the programs are run by hand; xspectra.x names every spectrum the same."""
+    lines = [
+        'pw="${NEAREDGE_PW_COMMAND:-pw.x}"',
+        'xspectra="${NEAREDGE_XSPECTRA_COMMAND:-xspectra.x}"',
+        'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"',
+        f"$pw -in {SCF}.in > {SCF}.out 2>&1",
+    ]
+    for number in range(1, polarisations + 1):
+        names = Files(number)
+        lines += [
+            f"$xspectra -in {names.lanczos} > {names.lanczos_log} 2>&1",
+            f"rm -f {DEFAULT_NAME}",
+            f"$xspectra -in {names.plot} > {names.plot_log} 2>&1",
+            f"mv {DEFAULT_NAME} {names.spectrum}",
+        ]
+    return (*lines, f"rm -rf {SCRATCH}")
 
 
 def protocol_parameters(protocol: Protocol, potentials: str) -> dict[str, Parameter]:

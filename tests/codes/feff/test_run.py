@@ -69,6 +69,8 @@ def test_a_run_gives_the_recorded_spectrum(recorded, tmp_path) -> None:
     # The stages' time counts, not only the worker's own.
     assert result.cpu_seconds is not None
     assert result.cpu_seconds > 1
+    # feff10 writes the deck anew; a folder that is kept has to be ingested by what was asked for.
+    assert (tmp_path / "run" / "feff.inp").read_text() == recording.inputs().files["feff.inp"]
     assert gone(tmp_path / "run")
     assert set(os.listdir()) == before
 
