@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Self
 
 import yaml
@@ -106,10 +107,34 @@ def load_convergence(
             listed = found.parameters[name]
             steps = others.get(name, listed.values)
             kind = [base.changed({name: value}).settings[name] for value in steps]
+            _check_order(name, kind, listed.values)
             raised.append(RaisedParameter(name=name, unit=listed.unit, values=kind))
         return Convergence(parameters=raised, thresholds=found.thresholds[base.name])
     except ValidationError as error:
         raise InputRefused("bad_setting", f"Code {code}: {_first(error)}.") from None
+
+
+def _check_order(name: str, values: Sequence[Setting], listed: Sequence[Setting]) -> None:
+    """Refuse values that do not go, one by one, the way that the listed ones go.
+
+    Raises
+    ------
+    InputRefused
+        ``bad_setting``.
+    """
+    if len(values) < 2:
+        raise InputRefused(
+            "bad_setting", f"Two values of {name} at least are needed to compare them."
+        )
+    numbers = [each for each in values if isinstance(each, int | float)]
+    first, last = listed[0], listed[-1]
+    if len(numbers) < len(values) or not isinstance(first, int | float):
+        return
+    if isinstance(last, int | float):
+        down = last < first
+        if any(b >= a if down else b <= a for a, b in pairwise(numbers)):
+            order = "falling" if down else "rising"
+            raise InputRefused("bad_setting", f"The values of {name} have to be in {order} order.")
 
 
 @cache

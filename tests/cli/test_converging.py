@@ -36,7 +36,7 @@ def test_what_is_asked_wrongly_is_said(
         (("--code", "nope"), "nope"),
         (("--protocol", "lavish"), "lavish"),
         (("--parameters", "cutoff"), "scf_radius, fms_radius, l_max"),
-        (("--values", "fms_radius=4"), "at least 2"),
+        (("--values", "fms_radius=4"), "at least are needed"),
     ],
 )
 def test_what_cannot_be_raised_is_refused_before_anything_is_read(

@@ -48,9 +48,10 @@ def test_parameters_and_values_may_be_chosen() -> None:
         (["cutoff"], None, "scf_radius, fms_radius, l_max"),
         (["l_max"], {"fms_radius": [4.0, 5.0]}, "not raised"),
         (["l_max", "l_max"], None, "twice"),
-        (["fms_radius"], {"fms_radius": [4.0]}, "at least 2"),
-        (["fms_radius"], {"fms_radius": [4.0, 6.0, 5.0]}, "one way"),
-        (["fms_radius"], {"fms_radius": ["far", "near"]}, "kind"),
+        (["fms_radius"], {"fms_radius": [4.0]}, "at least are needed"),
+        (["fms_radius"], {"fms_radius": [4.0, 6.0, 5.0]}, "rising order"),
+        (["fms_radius"], {"fms_radius": [6.0, 5.0]}, "rising order"),
+        (["fms_radius"], {"fms_radius": ["far", "near"]}, "takes a number"),
     ],
 )
 def test_what_cannot_be_raised_is_refused(
