@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearedge.cli import options as opt
-from nearedge.cli.console import only_data_on_stdout, say, show, show_json, show_table
+from nearedge.cli.console import counted, only_data_on_stdout, say, show, show_json, show_table
 
 if TYPE_CHECKING:
     from nearedge.cli.benchmark_files import GivenReference
@@ -203,7 +203,7 @@ def _enqueue(wanted: Wanted, *, as_json: bool) -> None:
     if as_json:
         show_json({"jobs": jobs})
     else:
-        show(f"One workflow of {jobs} jobs was added; its last stores the benchmark.")
+        show(f"One workflow of {counted(jobs, 'job')} was added; its last stores the benchmark.")
         say("`nearedge run` or `nearedge queue` works it; `nearedge benchmark --list` shows it.")
 
 
@@ -238,7 +238,7 @@ def _stored(identifier: str | None, *, as_json: bool) -> None:
     if rows:
         columns = ("Benchmark", "Edge", "Structures", "Compared", "Projects", "Made (UTC)")
         show_table(columns, rows, numbers="Structures")
-    show(f"{len(rows)} benchmarks.")
+    show(f"{counted(len(rows), 'benchmark')}.")
 
 
 def _tell(result: Compared, output: Path, done: Computed | None, *, as_json: bool) -> None:

@@ -115,3 +115,8 @@ def share_of_archive(title: str) -> Iterator[Callable[[int, float], None]]:
     with Progress(*columns, console=messages(), transient=True, disable=silent) as bar:
         task = bar.add_task(title, total=1.0, count=0)
         yield lambda count, share: bar.update(task, completed=share, count=count)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 job`` or ``2 jobs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

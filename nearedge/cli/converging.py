@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearedge.cli import options as opt
-from nearedge.cli.console import only_data_on_stdout, say, show, show_json, show_table
+from nearedge.cli.console import counted, only_data_on_stdout, say, show, show_json, show_table
 
 if TYPE_CHECKING:
     from nearedge.codes.protocols import Setting
@@ -229,4 +229,4 @@ def _list(*, as_json: bool) -> None:
     if rows:
         columns = ["Convergence", "Of", "Protocol", "State", "Chosen", "CPU s"]
         show_table(columns, rows, numbers="CPU s")
-    show(f"{len(rows)} convergences.")
+    show(f"{counted(len(rows), 'convergence')}.")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from nearedge.cli import options as opt
-from nearedge.cli.console import progress, say, show, show_json, show_table
+from nearedge.cli.console import counted, progress, say, show, show_json, show_table
 
 _TABLE_ROWS = 50
 _NOTHING = "No spectrum in the database fits; `nearedge query` lists what is there."
@@ -141,7 +141,7 @@ def plot(
     if as_json:
         show_json({"output": str(output), "figures": len(drawn), "curves": curves})
     else:
-        show(f"{output}: {curves} curves in {len(drawn)} figures.")
+        show(f"{output}: {counted(curves, 'curve')} in {counted(len(drawn), 'figure')}.")
 
 
 def export(

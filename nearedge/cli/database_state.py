@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from nearedge.cli.console import counted
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.queue_state import queued, state_counts
@@ -156,6 +157,7 @@ def _look_at_queue(
             "run` puts them back first."
         )
     elif found.queue.get("READY"):
-        found.hints.append(f"{found.queue['READY']} jobs wait for a worker: `nearedge run`.")
+        jobs = counted(found.queue["READY"], "job")
+        found.hints.append(f"Ready for a worker: {jobs}; `nearedge run` goes on.")
     if found.queue.get("FIZZLED", 0) > len(to_put_back.faulted):
         found.hints.append("Jobs fizzled without a named failure: submit them again to retry.")

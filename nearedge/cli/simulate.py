@@ -10,6 +10,7 @@ import typer
 
 from nearedge.cli import options as opt
 from nearedge.cli.console import (
+    counted,
     only_data_on_stdout,
     progress,
     say,
@@ -129,8 +130,8 @@ def run(
         if done.put_back_first:
             show(f"{done.put_back_first} jobs had lost their worker and were put back.")
         show(
-            f"{done.sites} sites and {done.averages} averages completed in {done.cpu_seconds:.0f} "
-            f"CPU seconds; {done.left} jobs left in the queue."
+            f"{counted(done.sites, 'site')} and {counted(done.averages, 'average')} completed "
+            f"in {done.cpu_seconds:.0f} CPU seconds; {counted(done.left, 'job')} left in the queue."
         )
         for name, count in done.failures.items():
             show(f"failed: {count} × {name}")

@@ -124,7 +124,7 @@ def test_spectra_can_be_plotted_by_their_ids(nearedge: Command, tmp_path: Path) 
     ids = [row["spectrum_id"] for row in nearedge("query", "--kind", "site", "--json").json]
     said = nearedge("plot", *ids, "--output", tmp_path / "two.png")
     assert (said.code, said.err) == (0, "")
-    assert "2 curves in 1 figures" in said.out
+    assert "2 curves in 1 figure." in said.out
 
 
 def test_no_spectrum_is_an_error_and_leaves_no_file(nearedge: Command, tmp_path: Path) -> None:

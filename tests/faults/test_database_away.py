@@ -42,7 +42,7 @@ def test_down_at_run_no_worker_starts_and_what_was_submitted_is_still_there(
         site.run()
     site.server.up()
     assert site.status().queue == {"READY": 1, "WAITING": 1}
-    assert site.status().hints == ["1 jobs wait for a worker: `nearedge run`."]
+    assert site.status().hints == ["Ready for a worker: 1 job; `nearedge run` goes on."]
 
 
 def test_away_when_a_result_is_to_be_stored_it_waits_and_is_stored_once(
