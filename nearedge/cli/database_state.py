@@ -157,7 +157,7 @@ def _look_at_queue(
             "run` puts them back first."
         )
     elif found.queue.get("READY"):
-        jobs = counted(found.queue["READY"], "job")
-        found.hints.append(f"Ready for a worker: {jobs}; `nearedge run` goes on.")
+        ready = counted(found.queue["READY"], "job")
+        found.hints.append(f"Ready for a worker: {ready}; `nearedge run` goes on.")
     if found.queue.get("FIZZLED", 0) > len(to_put_back.faulted):
         found.hints.append("Jobs fizzled without a named failure: submit them again to retry.")
