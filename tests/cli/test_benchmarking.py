@@ -255,3 +255,27 @@ def test_codes_run_are_compared_and_nothing_runs_twice(
     assert (worked.code, worked.json["left"]) == (0, 0), worked.err
     windows = [each["window"] for each in nearedge("benchmark", "--list", "--json").json]
     assert sorted(windows) == [30.0, 35.0]
+
+
+def test_the_recorded_ti_o_10_still_gives_the_figures_of_the_readme(
+    nearedge: Command, tmp_path: Path
+) -> None:
+    checkout = Path(__file__).resolve().parents[2]
+    spectra = checkout / "benchmarks/ti_o_10/spectra"
+    arguments = ("benchmark", "--from", spectra, "--broaden", "lorentzian:1.78+total")
+    result = nearedge(*arguments, "-o", tmp_path / "page.html", "--json")
+    structures = result.json["benchmark"]["structures"]
+    pairs = {
+        structure["label"]: pair["spearman"]
+        for structure in structures
+        for pair in structure["pairs"]
+        if (pair["first"], pair["second"]) == ("feff", "xspectra")
+    }
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (m\S+|TiO-epsilon)[^|]*\| (\d\.\d+) \(", readme, re.MULTILINE)
+    assert len(rows) == 10
+    assert {label: round(value, 3) for label, value in pairs.items()} == pytest.approx(
+        {label: float(value) for label, value in rows}, abs=1e-3
+    )
+    (mean,) = re.findall(r"^\| \*\*mean\*\* \| \*\*(\d\.\d+)\*\*", readme, re.MULTILINE)
+    assert np.mean(list(pairs.values())) == pytest.approx(float(mean), abs=1e-3)
