@@ -9,6 +9,7 @@ import typer
 
 from nearedge.cli import options as opt
 from nearedge.cli.console import counted, only_data_on_stdout, say, show, show_json, show_table
+from nearedge.errors import StructureError
 
 if TYPE_CHECKING:
     from nearedge.cli.benchmark_files import GivenReference
@@ -174,6 +175,7 @@ def _run(
 ) -> tuple[Computed | None, Compared]:
     from nearedge.cli.benchmark_steps import compare_and_store, compute, refuse_absent_codes
     from nearedge.cli.watching import live_display
+    from nearedge.schemas import COMPLETED
     from nearedge.settings import get_settings
     from nearedge.store.spectra_store import SpectraStore
 
@@ -188,7 +190,14 @@ def _run(
             )
             # Connected anew: an embedded server that was restarted listens elsewhere.
             store = SpectraStore.from_settings(settings)
-        return done, compare_and_store(store, wanted.plan)
+        result = compare_and_store(store, wanted.plan)
+    spectra = [each for structure in result.document.structures for each in structure.spectra]
+    if no_run and not any(each.state == COMPLETED for each in spectra):
+        raise StructureError(
+            "Nothing to compare: none of these structures has a spectrum by these codes yet. Leave "
+            "out --no-run to compute them."
+        )
+    return done, result
 
 
 def _enqueue(wanted: Wanted, *, as_json: bool) -> None:

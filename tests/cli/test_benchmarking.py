@@ -207,6 +207,7 @@ def test_a_bad_reference_is_refused_before_anything_happens(
         (("{cif}", "--absorber", "Cu"), "cannot be used"),
         (("{cif}", "--absorber", "Ti", "--broaden", "box:1"), "is no broadening"),
         (("--from", "{folder}"), "holds no spectra as STRUCTURE/CODE.xdi"),
+        (("{cif}", "--absorber", "Ti", "--no-run"), "Nothing to compare"),
         (("--show", "abcdef00"), "No benchmarks have an id"),
     ],
 )
