@@ -92,7 +92,13 @@ def end_session(session: int) -> None:
 
 
 def session_members(session: int) -> Iterator[int]:
-    """Yield the numbers of a session's processes, as /proc has them; none without one."""
+    """Yield the numbers of a session's processes, as /proc has them; none without one.
+
+    In a container /proc has 0 as the session of whatever was started from outside: that is no
+    session, and has no members.
+    """
+    if session < 1:
+        return
     try:
         entries = os.listdir("/proc")
     except OSError:

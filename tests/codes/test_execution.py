@@ -226,8 +226,17 @@ def test_a_program_sees_no_setting_of_ours(monkeypatch) -> None:
 
 
 def test_session_members_are_those_of_the_session() -> None:
-    assert os.getpid() in set(session_members(os.getsid(0)))
-    assert 1 not in set(session_members(os.getsid(0))) or os.getsid(0) == 1
+    program = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        assert list(session_members(program.pid)) == [program.pid]
+    finally:
+        program.kill()
+        program.wait()
+
+
+def test_processes_whose_session_is_outside_the_container_are_not_a_session() -> None:
+    # /proc gives 0 for all of them, and ending "session 0" would end whatever else runs there.
+    assert list(session_members(0)) == []
 
 
 def test_a_program_in_a_group_of_its_own_is_ended_too(tmp_path: Path) -> None:
