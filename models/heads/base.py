@@ -1,11 +1,79 @@
-"""The interface of every head, and what it predicts."""
+"""The interface of every head: what it learns from, and what it predicts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from nearedge.errors import ModelError
 from nearedge.spectra.spectrum import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Sites and their spectra, to learn from.
+
+    Parameters
+    ----------
+    features
+        Shape ``(n, size)``.
+    targets
+        Absorption, shape ``(n, points)``.
+    groups
+        The material of each row: rows of one material are left out together.
+    step
+        Distance of neighbouring energies in eV.
+    blocks
+        Names and widths of the blocks that the features are made of, in their order; the widths
+        add up to ``size``. Empty is one block.
+    edges
+        Edge energy that the code states for each spectrum, in eV above the first energy of the
+        grid, shape ``(n,)``; NaN where it states none.
+    """
+
+    features: FloatArray
+    targets: FloatArray
+    groups: Sequence[Hashable]
+    step: float = 0.25
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    edges: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        rows = len(self.features)
+        if rows < 2:
+            raise ModelError(
+                f"A model needs at least two spectra to learn from, and the training set has "
+                f"{rows}: compute or ingest more."
+            )
+        if not rows == len(self.targets) == len(self.groups):
+            raise ModelError(
+                f"{rows} rows of features, {len(self.targets)} spectra and {len(self.groups)} "
+                "materials do not belong together."
+            )
+        if self.blocks and sum(self.blocks.values()) != self.features.shape[1]:
+            raise ModelError(
+                f"Blocks of {dict(self.blocks)} features do not add up to {self.features.shape[1]}."
+            )
+        if self.edges is not None and self.edges.shape != (rows,):
+            raise ModelError(f"{self.edges.shape} edge energies do not belong to {rows} rows.")
+        if not (np.all(np.isfinite(self.features)) and np.all(np.isfinite(self.targets))):
+            raise ModelError("A training feature or spectrum is not a finite number.")
+
+    def take(self, numbers: NDArray[np.intp]) -> Self:
+        """Return some of the rows, by number."""
+        return replace(
+            self,
+            features=self.features[numbers],
+            targets=self.targets[numbers],
+            groups=[self.groups[number] for number in numbers],
+            edges=None if self.edges is None else self.edges[numbers],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +98,43 @@ class HeadPrediction:
 
 
 class Head(Protocol):
-    """A trained map from features to spectra."""
+    """A trained map from features to spectra.
+
+    A kind of head has a name, a class of options, and `fit`, which the kinds listed in
+    `nearedge.models.heads` share.
+    """
 
     name: ClassVar[str]
+    options: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def fit(
+        cls,
+        rows: TrainingRows,
+        options: Any = None,
+        *,
+        seed: int = 0,
+        parent: Head | None = None,
+        checkpoints: Path | None = None,
+    ) -> Fitted[Self]:
+        """Train on sites and their spectra.
+
+        Parameters
+        ----------
+        options
+            An instance of the class's `options`; None takes the defaults.
+        seed
+            Of every random choice: the same seed gives the same head.
+        parent
+            A trained head to start from, for kinds that can be fine-tuned.
+        checkpoints
+            A folder for what a killed training goes on from; None keeps nothing.
+
+        Raises
+        ------
+        ModelError
+            If there is too little to learn from, or the parent is of another kind or shape.
+        """
 
     @property
     def mean(self) -> FloatArray:
@@ -62,3 +164,26 @@ class Head(Protocol):
     @classmethod
     def from_bytes(cls, weights: bytes) -> Self:
         """Read what `to_bytes` wrote."""
+
+
+H = TypeVar("H", bound=Head, covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted(Generic[H]):
+    """A trained head and what is known of it from training alone.
+
+    Parameters
+    ----------
+    head
+        The head.
+    left_out
+        Each training row predicted with its material left out: mean, standard deviation and
+        distance. None where the kind has no way to tell.
+    history
+        Names of losses to their values per epoch, for kinds trained in epochs.
+    """
+
+    head: H
+    left_out: HeadPrediction | None = None
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
