@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
 from nearedge.codes import Code, get_code
-from nearedge.codes.sidecar import SIDECAR, sidecar_text
+from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
 from nearedge.errors import (
     CodeError,
     DatabaseError,

@@ -13,7 +13,7 @@ import mongomock_ng
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from nearedge.codes.executables import Executable
+from nearedge.codes.execution.executables import Executable
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import client, connect, initialize
 from nearedge.store.operations import MongoDatabase

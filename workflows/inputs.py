@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from nearedge.codes.execution import write_files
-from nearedge.codes.sidecar import SIDECAR, sidecar_text
+from nearedge.codes.execution.stage import write_files
+from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
 from nearedge.errors import OutputError, ResourceError, StructureError
 from nearedge.makers.documents import Site
 from nearedge.schemas import StructureDoc

@@ -11,8 +11,8 @@ import pytest
 from nearedge.codes import get_code
 from nearedge.codes.base import Availability, FinishedRun
 from nearedge.codes.feff import FEFF
+from nearedge.codes.finished.sidecar import SIDECAR, parse_sidecar
 from nearedge.codes.protocols import load_protocol
-from nearedge.codes.sidecar import SIDECAR, parse_sidecar
 from nearedge.makers.documents import describe_site
 from nearedge.schemas import SourceRef, StructureDoc
 from nearedge.structures.builtin import builtin_structure

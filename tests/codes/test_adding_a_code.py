@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from nearedge.codes.base import CodeResult, InputSet
-from nearedge.codes.executables import Executable
-from nearedge.codes.execution import claim, run_stage, write_files
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stage import claim, run_stage, write_files
 from nearedge.schemas.spectrum import EnergyReference
 from nearedge.settings import get_settings
 from nearedge.spectra.spectrum import Spectrum
@@ -22,9 +22,13 @@ CHECKOUT = Path(__file__).parents[2]
 PAGE = (CHECKOUT / "docs" / "adding-a-code.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
 WHERE = (
-    *("nearedge.codes", "nearedge.codes.base", "nearedge.codes.executables"),
-    *("nearedge.codes.execution", "nearedge.codes.finished", "nearedge.errors"),
-    *("nearedge.codes.stages", "nearedge.makers.simulation", "nearedge.workflows.spectrum"),
+    *("nearedge.codes", "nearedge.codes.base", "nearedge.codes.execution.executables"),
+    *("nearedge.codes.execution.stage", "nearedge.codes.finished.runs", "nearedge.errors"),
+    *(
+        "nearedge.codes.execution.stages",
+        "nearedge.makers.simulation",
+        "nearedge.workflows.spectrum",
+    ),
 )
 
 

@@ -14,8 +14,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from nearedge.codes.base import BadRun, CodeResult, FinishedRun, KnownRun
-from nearedge.codes.finished import Described, iter_run_folders
-from nearedge.codes.sidecar import SIDECAR
+from nearedge.codes.finished.runs import Described, iter_run_folders
+from nearedge.codes.finished.sidecar import SIDECAR
 from nearedge.errors import IngestError
 from nearedge.makers.ingest import ingest_path
 from nearedge.makers.simulation import SimulationMaker

@@ -14,7 +14,7 @@ from jobflow import CURRENT_JOB, Job, JobStore
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, jsanitize
 
-from nearedge.codes.sidecar import SIDECAR, parse_sidecar
+from nearedge.codes.finished.sidecar import SIDECAR, parse_sidecar
 from nearedge.errors import (
     CodeError,
     DatabaseUnavailable,

@@ -12,7 +12,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from nearedge.codes.base import InputSet
-from nearedge.codes.sidecar import parse_sidecar, sidecar_text
+from nearedge.codes.finished.sidecar import parse_sidecar, sidecar_text
 from nearedge.schemas import SourceRef, StructureDoc
 from nearedge.structures.source import LoadedStructure
 from nearedge.structures.sources import load_structures

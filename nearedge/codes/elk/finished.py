@@ -9,7 +9,7 @@ from nearedge.codes.elk.deck import Deck
 from nearedge.codes.elk.inputs import CORE, GROUND
 from nearedge.codes.elk.parse import LOGS, RESTART, read_deck, read_folder
 from nearedge.codes.elk.promoted import promoted_level
-from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
+from nearedge.codes.finished.runs import CUSTOM, Described, iter_run_folders
 from nearedge.schemas.calculation import Parameter
 from nearedge.spectra.spectrum import HARTREE
 

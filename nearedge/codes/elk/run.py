@@ -32,9 +32,9 @@ from nearedge.codes.elk.parse import (
 )
 from nearedge.codes.elk.promoted import promoted_level
 from nearedge.codes.elk.species import REMEDY, parse_species, search_margin
-from nearedge.codes.executables import Executable
-from nearedge.codes.execution import claim, disk_errors, write_files
-from nearedge.codes.stages import Stages
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stage import claim, disk_errors, write_files
+from nearedge.codes.execution.stages import Stages
 from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 

@@ -11,8 +11,8 @@ from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Pro
 from nearedge.codes.exciting.deck import DECK
 from nearedge.codes.exciting.failures import GROUND_STATE, LOG, failure_of
 from nearedge.codes.exciting.parse import read_folder
-from nearedge.codes.executables import Executable
-from nearedge.codes.stages import OneProgram
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stages import OneProgram
 from nearedge.errors import ResourceError
 from nearedge.settings import get_settings
 

@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from nearedge.codes import site
-from nearedge.codes.execution import DISK_SIGNS, MEMORY_SIGNS
+from nearedge.codes.execution.stage import DISK_SIGNS, MEMORY_SIGNS
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.errors import CodeError, InputRefused, NearEdgeError, ResourceError
 from nearedge.spectra.spectrum import FloatArray

@@ -29,8 +29,8 @@ from nearedge.codes.feff.crystal import (
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.codes.feff.inputs import DECK, deck_parameters, protocol_of
 from nearedge.codes.feff.parse import parse_xmu
-from nearedge.codes.members import BadMember, Fraction, Member, iter_members
-from nearedge.codes.sidecar import SIDECAR, Sidecar, parse_sidecar
+from nearedge.codes.finished.members import BadMember, Fraction, Member, iter_members
+from nearedge.codes.finished.sidecar import SIDECAR, Sidecar, parse_sidecar
 from nearedge.errors import CodeError, IngestError
 from nearedge.structures.elements import symbol
 from nearedge.structures.identity import structure_key

@@ -16,13 +16,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
-from nearedge.codes.execution import MIN_FREE_BYTES, claim, disk_errors, write_files
+from nearedge.codes.execution.process import Supervised
+from nearedge.codes.execution.stage import MIN_FREE_BYTES, claim, disk_errors, write_files
+from nearedge.codes.execution.stages import Stages, twice
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
 from nearedge.codes.feff.inputs import DECK, safer_mixing
 from nearedge.codes.feff.parse import parse_xmu, scf_converged
-from nearedge.codes.process import Supervised
-from nearedge.codes.stages import Stages, twice
 from nearedge.errors import CodeError, ResourceError
 
 ALLOCATOR = {

@@ -1,7 +1,8 @@
 """The process in which one FEFF calculation runs; started by `nearedge.codes.feff.run`.
 
 It is run as a file and imports nothing of NearEdge, so that it starts in milliseconds, under
-`nearedge.codes.supervisor`, which sees that neither it nor a stage of it outlives NearEdge.
+`nearedge.codes.execution.supervisor`, which sees that neither it nor a stage of it outlives
+NearEdge.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pymatgen.core import Structure
 
-from nearedge.codes.execution import log_tail
+from nearedge.codes.execution.stage import log_tail
 from nearedge.codes.gpaw.programs import Installed
 from nearedge.codes.gpaw.runner_files import FAILURE, GROUND_LOG, LOG, RUN_LOG, STATES_LOG
 from nearedge.errors import CodeError, InputRefused

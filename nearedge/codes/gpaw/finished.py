@@ -6,7 +6,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
+from nearedge.codes.finished.runs import CUSTOM, Described, iter_run_folders
 from nearedge.codes.gpaw.parse import parse_plan
 from nearedge.codes.gpaw.result import parse_asked, read_run
 from nearedge.codes.gpaw.runner_files import FAILURE, INPUT, PLAN, SCRIPT, STICKS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability
-from nearedge.codes.executables import Executable
+from nearedge.codes.execution.executables import Executable
 from nearedge.settings import PREFIX
 
 PYTHON = Executable("gpaw_python", "apt install gpaw gpaw-data")

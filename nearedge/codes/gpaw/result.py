@@ -11,7 +11,7 @@ from typing import Literal
 from pymatgen.core import Lattice, Structure
 
 from nearedge.codes.base import CodeResult
-from nearedge.codes.execution import log_tail
+from nearedge.codes.execution.stage import log_tail
 from nearedge.codes.gpaw.failures import why
 from nearedge.codes.gpaw.parse import Header, Plan, parse_plan, parse_sticks, site_spectrum
 from nearedge.codes.gpaw.runner_files import (

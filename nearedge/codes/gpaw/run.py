@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nearedge.codes.base import CodeResult, InputSet, Progress
-from nearedge.codes.execution import claim, disk_errors, write_files
+from nearedge.codes.execution.stage import claim, disk_errors, write_files
+from nearedge.codes.execution.stages import Stages, twice
 from nearedge.codes.gpaw.failures import why
 from nearedge.codes.gpaw.programs import PYTHON
 from nearedge.codes.gpaw.result import read_run
@@ -21,7 +22,6 @@ from nearedge.codes.gpaw.runner_files import (
     STATES_LOG,
 )
 from nearedge.codes.gpaw.setups import core_hole_setup
-from nearedge.codes.stages import Stages, twice
 
 FIRST = "first_"
 """Before the names of the logs of an attempt that did not converge."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.codes.base import Progress
-from nearedge.codes.execution import disk_errors, log_tail, run_stage, write_files
+from nearedge.codes.execution.stage import disk_errors, log_tail, run_stage, write_files
 from nearedge.codes.gpaw.programs import PYTHON, RUNNER
 from nearedge.codes.gpaw.runner_files import INPUT
 from nearedge.errors import CodeError

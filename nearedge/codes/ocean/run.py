@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, CodeResult, InputSet, Progress
-from nearedge.codes.executables import Executable
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stages import OneProgram
 from nearedge.codes.ocean.failures import LOG, failure_of
 from nearedge.codes.ocean.parse import read_folder
-from nearedge.codes.stages import OneProgram
 
 OCEAN_PL = Executable("ocean_command", "install OCEAN (https://github.com/times-software/OCEAN)")
 PROGRAM = OneProgram(OCEAN_PL, "ocean", LOG, (LOG,), failure_of, read_folder)

@@ -10,9 +10,9 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from nearedge.codes.base import InputSet
-from nearedge.codes.finished import Described, iter_run_folders
+from nearedge.codes.finished.recognition import recognise
+from nearedge.codes.finished.runs import Described, iter_run_folders
 from nearedge.codes.packed import SUFFIXES, find_packed, read_packed
-from nearedge.codes.recognition import recognise
 from nearedge.codes.vasp.deck import (
     INCAR,
     KPOINTS,

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
-from nearedge.codes.executables import Executable
-from nearedge.codes.stages import OneProgram
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stages import OneProgram
 from nearedge.codes.vasp.deck import SPEC
 from nearedge.codes.vasp.failures import LOG, failure_of
 from nearedge.codes.vasp.parse import read_folder

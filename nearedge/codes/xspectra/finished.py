@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
+from nearedge.codes.finished.runs import CUSTOM, Described, iter_run_folders
 from nearedge.codes.xspectra.foreign import foreign_logs, foreign_site
 from nearedge.codes.xspectra.result import read_run
 from nearedge.schemas.calculation import Parameter, ParameterValue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nearedge.codes.base import Availability
-from nearedge.codes.executables import Executable
+from nearedge.codes.execution.executables import Executable
 from nearedge.codes.xspectra.parse import VERSION
 from nearedge.settings import get_settings
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nearedge.codes.base import CodeResult
-from nearedge.codes.execution import log_tail
+from nearedge.codes.execution.stage import log_tail
 from nearedge.codes.xspectra.average import Polarised, assembled
 from nearedge.codes.xspectra.decks import POLARISATIONS, SCF, Files
 from nearedge.codes.xspectra.foreign import read_foreign

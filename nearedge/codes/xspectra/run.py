@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nearedge.codes.base import CodeResult, InputSet, Progress
-from nearedge.codes.executables import Executable
-from nearedge.codes.execution import claim, disk_errors, log_tail, write_files
-from nearedge.codes.stages import Stages, twice
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stage import claim, disk_errors, log_tail, write_files
+from nearedge.codes.execution.stages import Stages, twice
 from nearedge.codes.xspectra.decks import DEFAULT_NAME, SCF, SCRATCH, Files, safer_mixing
 from nearedge.codes.xspectra.parse import parse_scf
 from nearedge.codes.xspectra.programs import PW, XSPECTRA

@@ -14,7 +14,7 @@ from nearedge.codes.elk.inputs import conduction_bands, k_mesh, make_inputs
 from nearedge.codes.elk.promoted import promoted_level
 from nearedge.codes.elk.species import parse_species
 from nearedge.codes.elk.spheres import GAP, fitted, shortest_distances
-from nearedge.codes.execution import write_files
+from nearedge.codes.execution.stage import write_files
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import InputRefused
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from nearedge.codes.base import BadRun, FinishedRun
+from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
 from nearedge.codes.gpaw import GPAW
-from nearedge.codes.sidecar import SIDECAR, sidecar_text
 from nearedge.structures.identity import structure_id
 
 

@@ -10,9 +10,9 @@ from pymatgen.core import Structure
 
 from nearedge.codes import get_code
 from nearedge.codes.base import BadRun, FinishedRun, InputSet
+from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
 from nearedge.codes.ocean.deck import parse_cards
 from nearedge.codes.protocols import load_protocol, protocol_names
-from nearedge.codes.sidecar import SIDECAR, sidecar_text
 from nearedge.spectra.spectrum import HARTREE
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from nearedge.codes.base import BadRun, FinishedRun, KnownRun
-from nearedge.codes.finished import CUSTOM
-from nearedge.codes.sidecar import SIDECAR, sidecar_text
+from nearedge.codes.finished.runs import CUSTOM
+from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
 from nearedge.codes.xspectra import XSPECTRA
 from nearedge.spectra.spectrum import BOHR
 from nearedge.structures.builtin import builtin_structure

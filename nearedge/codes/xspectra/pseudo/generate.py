@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nearedge.codes.executables import Executable
-from nearedge.codes.execution import disk_errors, log_tail, run_stage, write_files
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stage import disk_errors, log_tail, run_stage, write_files
 from nearedge.codes.xspectra.pseudo.check import judge
 from nearedge.codes.xspectra.pseudo.recipes import (
     GENERATION,

@@ -1,6 +1,6 @@
 """Where the runs of a code are in a folder or archive; those of an archive are unpacked one by one.
 
-See `nearedge.codes.finished.iter_run_folders`, which reads them.
+See `nearedge.codes.finished.runs.iter_run_folders`, which reads them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from nearedge.codes.base import BadRun
-from nearedge.codes.members import LINK, BadMember, Member, iter_members
-from nearedge.codes.sidecar import SIDECAR, parse_sidecar
+from nearedge.codes.finished.members import LINK, BadMember, Member, iter_members
+from nearedge.codes.finished.sidecar import SIDECAR, parse_sidecar
 from nearedge.errors import IngestError
 from nearedge.structures.source import readable
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from nearedge.codes.base import CodeResult, InputSet, Progress
-from nearedge.codes.executables import Executable
-from nearedge.codes.execution import (
+from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.stage import (
     StageOutcome,
     claim,
     disk_errors,

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 from custodian.custodian import Custodian, ErrorHandler, Job, ReturnCodeError
 
-from nearedge.codes.process import Supervised
-from nearedge.codes.supervisor import session_members
+from nearedge.codes.execution.process import Supervised
+from nearedge.codes.execution.supervisor import session_members
 
 POLL_SECONDS = 0.05
 """Between two looks whether the program has ended."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability
-from nearedge.codes.process import Supervised
+from nearedge.codes.execution.process import Supervised
 from nearedge.errors import SettingsError
 from nearedge.settings import PREFIX, Settings, get_settings
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.codes import executables
-from nearedge.codes.executables import Executable
+from nearedge.codes.execution import executables
+from nearedge.codes.execution.executables import Executable
 from nearedge.errors import SettingsError
 from nearedge.settings import get_settings
 

@@ -13,18 +13,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nearedge.codes import process as process_module
-from nearedge.codes import watch as watch_module
-from nearedge.codes.execution import StageOutcome, claim, run_stage, write_files
-from nearedge.codes.process import program_environment
-from nearedge.codes.supervisor import session_members
+from nearedge.codes.execution import process as process_module
+from nearedge.codes.execution import watch as watch_module
+from nearedge.codes.execution.process import program_environment
+from nearedge.codes.execution.stage import StageOutcome, claim, run_stage, write_files
+from nearedge.codes.execution.supervisor import session_members
 from nearedge.errors import CodeError, ResourceError
 
 PARENT = """
 import signal
 import sys
 from pathlib import Path
-from nearedge.codes.execution import run_stage
+from nearedge.codes.execution.stage import run_stage
 # Ignored where the tests are started in the background of a shell.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 argv = ["sh", "-c", "sleep 60 & sleep 60 & sleep 60 & echo on; sleep 60"]

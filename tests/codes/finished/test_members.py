@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.codes import members as members_module
-from nearedge.codes.members import BadMember, Member, iter_members
+from nearedge.codes.finished import members as members_module
+from nearedge.codes.finished.members import BadMember, Member, iter_members
 from nearedge.errors import IngestError
 
 WANTED = frozenset({"feff.inp"})

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nearedge.codes.base import Progress
-from nearedge.codes.process import Supervised
-from nearedge.codes.watch import CHECK_SECONDS, Memory, NoProgress, Stage, Walltime, watch
+from nearedge.codes.execution.process import Supervised
+from nearedge.codes.execution.watch import CHECK_SECONDS, Memory, NoProgress, Stage, Walltime, watch
 from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 

@@ -1,10 +1,10 @@
 """The small process between NearEdge and a code, which sees that nothing of it is left behind.
 
-`nearedge.codes.process` starts it as a file; it imports nothing of NearEdge, so that it starts in
-milliseconds. It starts the program in its own process group and reports how that ended. Its
-standard input is a pipe that the parent holds open: when the parent dies, however it dies, the pipe
-ends and this process ends its whole group, itself included. (`PR_SET_PDEATHSIG` would not do: it
-would end the program alone, and leave what that has started.)
+`nearedge.codes.execution.process` starts it as a file; it imports nothing of NearEdge, so that it
+starts in milliseconds. It starts the program in its own process group and reports how that ended.
+Its standard input is a pipe that the parent holds open: when the parent dies, however it dies, the
+pipe ends and this process ends its whole group, itself included. (`PR_SET_PDEATHSIG` would not do:
+it would end the program alone, and leave what that has started.)
 """
 
 from __future__ import annotations

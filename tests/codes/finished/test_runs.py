@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from nearedge.codes import run_folders
 from nearedge.codes.base import BadRun, CodeResult, FinishedRun, InputSet, KnownRun
-from nearedge.codes.finished import CUSTOM, Described, iter_run_folders
-from nearedge.codes.sidecar import SIDECAR, parse_sidecar, sidecar_text
+from nearedge.codes.finished import folders
+from nearedge.codes.finished.runs import CUSTOM, Described, iter_run_folders
+from nearedge.codes.finished.sidecar import SIDECAR, parse_sidecar, sidecar_text
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import EnergyReference
@@ -286,18 +286,18 @@ def test_a_cut_archive_gives_what_came_before_the_cut(tree: Path) -> None:
 
 def test_more_than_any_run_has_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = pack(tree)
-    monkeypatch.setattr(run_folders, "MAX_RUN_BYTES", 5)
+    monkeypatch.setattr(folders, "MAX_RUN_BYTES", 5)
     for path in (tree, packed):
         runs = found(path)
         assert all("larger than" in run.reason for run in runs if isinstance(run, BadRun))
         assert [type(run) for run in runs].count(BadRun) == 3
     monkeypatch.undo()
-    monkeypatch.setattr(run_folders, "MAX_HELD_BYTES", 5)
+    monkeypatch.setattr(folders, "MAX_HELD_BYTES", 5)
     reasons = [run.reason for run in found(packed) if isinstance(run, BadRun)]
     assert reasons
     assert all("too far apart" in reason for reason in reasons)
     monkeypatch.undo()
-    monkeypatch.setattr(run_folders, "MAX_FILES", 3)
+    monkeypatch.setattr(folders, "MAX_FILES", 3)
     for path in (tree, packed):
         with pytest.raises(IngestError, match="more than 3 files"):
             found(path)
@@ -306,7 +306,7 @@ def test_more_than_any_run_has_is_refused(tree: Path, monkeypatch: pytest.Monkey
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("run/toy.out", b"0" * (run_folders.MAX_FILE_BYTES + 1))
+        archive.writestr("run/toy.out", b"0" * (folders.MAX_FILE_BYTES + 1))
     assert any("larger than" in run.reason for run in found(bomb) if isinstance(run, BadRun))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pymatgen.core import Structure
 
 from nearedge.codes.base import UNKNOWN, InputSet, MakeInputs
-from nearedge.codes.finished import CUSTOM
+from nearedge.codes.finished.runs import CUSTOM
 from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.errors import InputRefused, StructureError
 from nearedge.schemas.calculation import Parameter

@@ -16,7 +16,7 @@ of; the rest is here::
         )
 
 A folder with a ``nearedge.json`` whose input files are unchanged needs no description: see
-`nearedge.codes.sidecar`.
+`nearedge.codes.finished.sidecar`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from pathlib import Path
 from pymatgen.core import Structure
 
 from nearedge.codes.base import UNKNOWN, BadRun, CodeResult, FinishedRun, KnownRun
-from nearedge.codes.run_folders import FoundRun, iter_found
-from nearedge.codes.sidecar import SIDECAR, Sidecar, parse_sidecar
+from nearedge.codes.finished.folders import FoundRun, iter_found
+from nearedge.codes.finished.sidecar import SIDECAR, Sidecar, parse_sidecar
 from nearedge.errors import NearEdgeError
 from nearedge.schemas.calculation import Parameter
 from nearedge.structures.identity import structure_key

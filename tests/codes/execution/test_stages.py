@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nearedge.codes.base import CodeResult
-from nearedge.codes.stages import SECOND_ATTEMPT, Stages, twice
+from nearedge.codes.execution.stages import SECOND_ATTEMPT, Stages, twice
 from nearedge.errors import CodeError
 from nearedge.schemas.spectrum import EnergyReference
 from nearedge.spectra.spectrum import Spectrum

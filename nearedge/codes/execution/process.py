@@ -13,14 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nearedge.codes.supervisor import end_session
+from nearedge.codes.execution.supervisor import end_session
 from nearedge.settings import PREFIX
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 class Supervised(subprocess.Popen[bytes]):
-    """A program in a session of its own, under `nearedge.codes.supervisor`.
+    """A program in a session of its own, under `nearedge.codes.execution.supervisor`.
 
     Leaving the ``with`` block ends the session, whatever of it still runs.
 
