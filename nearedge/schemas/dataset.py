@@ -31,6 +31,11 @@ class DatasetRow(BaseModel):
     absorbing_index: int
     group: str = Field(description="Material; rows of one group are never split.")
     label: str = Field(description="A name people know, such as mp-1234_003.")
+    formula: str = Field("", description="Reduced formula; empty where none was kept.")
+    edge_energy: float | None = Field(
+        None, description="Edge energy in eV that the code states, on the spectrum's own axis."
+    )
+    outlier: bool = Field(False, description="Marked by the data set's rule; not left out.")
 
 
 class DatasetDoc(Document):
@@ -51,6 +56,12 @@ class DatasetDoc(Document):
     query: dict[str, Any]
     rows: list[DatasetRow]
     split: dict[str, list[int]] = Field(description="Part name to row numbers: train, val, test.")
+    outlier_sigma: float | None = Field(
+        None,
+        gt=0,
+        description="A row is an outlier where it is at any energy further than so many standard "
+        "deviations from the mean of the part `train`; None marks nothing.",
+    )
 
     @model_validator(mode="after")
     def _no_group_on_two_sides(self) -> Self:

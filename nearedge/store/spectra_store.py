@@ -228,7 +228,8 @@ class SpectraStore:
             fields = dict.fromkeys(large_fields(collection), 1)
             for stored in self.database[collection].find({}, fields):
                 found.difference_update(all_references(collection, stored))
-        for collection, field in (("models", "weights_blob"), ("features", "blob")):
+        named = (("models", "weights_blob"), ("models", "left_out_blob"), ("features", "blob"))
+        for collection, field in named:
             for stored in self.database[collection].find({}, {field: 1}):
                 found.discard(str(stored.get(field)))
         return found
