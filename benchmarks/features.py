@@ -16,7 +16,7 @@ import numpy as np
 from pymatgen.core.structure import Structure
 
 from nearedge.models.featurizers import load_featurizer
-from nearedge.models.heads import KernelHead
+from nearedge.models.heads import KernelHead, TrainingRows
 
 STRUCTURES = 150
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -47,7 +47,7 @@ def main(models: Path, archive: Path) -> None:
     train = features[rows]
     targets = np.tanh(train @ np.random.default_rng(1).normal(size=(train.shape[1], 141)) / 8)
     started = time.process_time()
-    head = KernelHead.fit(train, targets, list(range(len(train))))
+    head = KernelHead.fit(TrainingRows(train, targets, list(range(len(train))))).head
     fitting = time.process_time() - started
     started = time.process_time()
     head.predict(features[:1000])

@@ -15,7 +15,8 @@ from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.featurize import featurize_structures, featurizer_of
 from nearedge.makers.freeze import targets_of
 from nearedge.models.featurizers import Featurizer
-from nearedge.models.heads import KernelHead
+from nearedge.models.heads import KernelHead, TrainingRows
+from nearedge.models.heads.kernel import KernelOptions
 from nearedge.models.metrics import error_metrics, evaluate
 from nearedge.models.trained import make_card
 from nearedge.schemas import DatasetDoc, ModelCard
@@ -143,12 +144,18 @@ def train_model(
     lacking = set(without_features(database, dataset, featurizer.ref))
     chosen = [number for number in part_numbers(dataset, parts) if number not in lacking]
     chosen_groups = [groups[number] for number in chosen]
-    features = features_of(database, dataset, featurizer.ref, chosen)
+    rows = TrainingRows(
+        features_of(database, dataset, featurizer.ref, chosen),
+        targets[chosen],
+        chosen_groups,
+        step=dataset.grid.step,
+    )
     started = time.process_time()
-    head = KernelHead.fit(features, targets[chosen], chosen_groups, length=length, seed=seed)
+    fitted = KernelHead.fit(rows, KernelOptions(length=length), seed=seed)
     cpu_seconds = time.process_time() - started
-    left_out = head.leave_out(targets[chosen], chosen_groups)
-    judged = error_metrics(targets[chosen], left_out, head.mean, chosen_groups, seed=seed)
+    head, left_out = fitted.head, fitted.left_out
+    assert left_out is not None  # a kernel always tells
+    judged = error_metrics(targets[chosen], left_out.mean, head.mean, chosen_groups, seed=seed)
     metrics = {f"cv_{key}": value for key, value in judged.items()}
     val = [n for n in dataset.split.get("val", []) if n not in lacking and n not in chosen]
     if val:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from nearedge.errors import ModelError
-from nearedge.models.heads.base import Head, HeadPrediction
+from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.heads.kernel import KernelHead
 
-__all__ = ["Head", "HeadPrediction", "KernelHead", "head_from_bytes", "head_names"]
+__all__ = [
+    "Fitted",
+    "Head",
+    "HeadPrediction",
+    "KernelHead",
+    "TrainingRows",
+    "head_from_bytes",
+    "head_names",
+]
 
 _HEADS: dict[str, type[Head]] = {KernelHead.name: KernelHead}
 

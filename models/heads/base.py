@@ -166,11 +166,11 @@ class Head(Protocol):
         """Read what `to_bytes` wrote."""
 
 
-H = TypeVar("H", bound=Head, covariant=True)
+H_co = TypeVar("H_co", bound=Head, covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted(Generic[H]):
+class Fitted(Generic[H_co]):
     """A trained head and what is known of it from training alone.
 
     Parameters
@@ -184,6 +184,6 @@ class Fitted(Generic[H]):
         Names of losses to their values per epoch, for kinds trained in epochs.
     """
 
-    head: H
+    head: H_co
     left_out: HeadPrediction | None = None
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)

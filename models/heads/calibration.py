@@ -118,7 +118,9 @@ class ErrorModel:
     local: FloatArray
 
     @classmethod
-    def fit(cls, residuals: Residuals, kernel: FloatArray, spread: FloatArray) -> Self:
+    def fit(
+        cls, residuals: Residuals, kernel: FloatArray, spread: FloatArray
+    ) -> tuple[Self, FloatArray]:
         """Fit to leave-one-material-out residuals.
 
         Parameters
@@ -127,9 +129,16 @@ class ErrorModel:
             Between the training rows, without ridge, shape ``(n, n)``.
         spread
             Standard deviation of the training spectra at each energy, shape ``(points,)``.
+
+        Returns
+        -------
+        tuple
+            The model, and the standard deviations that it gives the training rows with their own
+            material left out, shape ``(n, points)``.
         """
         if len(residuals.groups) < ENOUGH_MATERIALS:
-            return cls._fit_few(residuals, spread)
+            few = cls._fit_few(residuals, spread)
+            return few, np.sqrt(residuals.variance)[:, None] * few.energy_scale
         exponent, local, level = _fit_level(residuals, kernel)
         ratio = np.abs(residuals.errors) * np.exp(-level)[:, None]
         weights = residuals.row_weights
@@ -137,7 +146,8 @@ class ErrorModel:
         # Errors have heavier tails than a Gaussian: the geometric mean shares what one number
         # per energy must miss between the two levels.
         scale = np.sqrt(np.prod(quantiles, axis=0))
-        return cls(np.maximum(scale, _floor(spread)), exponent, local)
+        scale = np.maximum(scale, _floor(spread))
+        return cls(scale, exponent, local), np.exp(level)[:, None] * scale
 
     @classmethod
     def _fit_few(cls, residuals: Residuals, spread: FloatArray) -> Self:

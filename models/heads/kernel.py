@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy.linalg import solve_triangular
@@ -21,7 +23,7 @@ from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
 from nearedge.errors import ModelError
-from nearedge.models.heads.base import HeadPrediction
+from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.heads.calibration import (
     ENOUGH_MATERIALS,
     ErrorModel,
@@ -39,6 +41,25 @@ LENGTH_FACTORS = (0.5, 1.0, 2.0)
 SEARCH_ROWS = 4000
 """The search for the length looks at this many rows at most; with fewer it finds longer ones."""
 _CHUNK = 2000
+
+
+class KernelOptions(BaseModel):
+    """What a user may choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of the kernel. None finds it by leaving materials out where there are at "
+        "least 50, and takes 33/64 of the number of features where there are fewer.",
+    )
+    ridge: float = Field(
+        default=RIDGE,
+        gt=0,
+        description="Variance of noise, in units of the signal's; between 1e-3 and 2e-2 it hardly "
+        "matters.",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +85,7 @@ class KernelHead:
     """
 
     name: ClassVar[str] = "kernel"
+    options: ClassVar[type[BaseModel]] = KernelOptions
 
     center: FloatArray
     scale: FloatArray
@@ -77,52 +99,49 @@ class KernelHead:
     @classmethod
     def fit(
         cls,
-        features: FloatArray,
-        targets: FloatArray,
-        groups: Sequence[Hashable],
+        rows: TrainingRows,
+        options: KernelOptions | None = None,
         *,
-        length: float | None = None,
-        ridge: float = RIDGE,
         seed: int = 0,
-    ) -> Self:
+        parent: Head | None = None,
+        checkpoints: Path | None = None,
+    ) -> Fitted[Self]:
         """Train on sites and their spectra.
 
         Parameters
         ----------
-        features
-            Shape ``(n, size)``.
-        targets
-            Absorption, shape ``(n, points)``.
-        groups
-            The material of each row. Length, ridge and error bars are judged on materials left
-            out; where there is one material only, on rows left out.
-        length
-            Of the kernel. None finds it by leaving materials out where there are at least 50, and
-            takes ``33/64 * size`` where there are fewer.
-        ridge
-            Variance of noise, in units of the signal's; between 1e-3 and 2e-2 it hardly matters.
+        rows
+            Length, ridge and error bars are judged on materials left out; where there is one
+            material only, on rows left out.
+        options
+            None takes the defaults.
         seed
-            For the choice of materials that the search looks at.
+            For the choice of materials that the search for the length looks at.
+        parent, checkpoints
+            Of no use to this kind: it is solved at once. A parent is refused.
 
         Raises
         ------
         ModelError
-            If there are fewer than two rows, or numbers that are not finite.
+            If a parent is given, or the kernel matrix cannot be solved.
         """
-        _check_training(features, targets, groups)
-        center, scale = features.mean(axis=0), features.std(axis=0)
+        if parent is not None:
+            raise ModelError("A kernel model is solved at once and cannot start from another one.")
+        options = options or KernelOptions()
+        center, scale = rows.features.mean(axis=0), rows.features.std(axis=0)
         scale = np.where(scale > 1e-9 * (1.0 + np.abs(center)), scale, 1.0)
-        train = (features - center) / scale
-        rows_of = _left_out_groups(groups)
+        train = (rows.features - center) / scale
+        groups = _left_out_groups(rows.groups)
+        targets, ridge = rows.targets, options.ridge
         # One thread: workers share the machine, and on a busy one a second costs as much CPU again
         # in waiting as it saves in time.
         with threadpool_limits(limits=1):
-            if length is None:
-                length = _best_length(train, targets, rows_of, ridge, seed)
-            kernel = np.exp(-cdist(train, train, "cityblock") / length)
-            solution, residuals = _solve(kernel, targets, ridge, rows_of)
-            error = ErrorModel.fit(residuals, kernel, targets.std(axis=0, ddof=1))
-        return cls(
+            length = options.length or _best_length(train, targets, groups, ridge, seed)
+            distances = cdist(train, train, "cityblock")
+            kernel = np.exp(-distances / length)
+            solution, residuals = _solve(kernel, targets, ridge, groups)
+            error, left_out_std = ErrorModel.fit(residuals, kernel, targets.std(axis=0, ddof=1))
+        head = cls(
             center=center,
             scale=scale,
             train=train,
@@ -132,20 +151,12 @@ class KernelHead:
             ridge=ridge,
             error=error,
         )
-
-    def leave_out(self, targets: FloatArray, groups: Sequence[Hashable]) -> FloatArray:
-        """Predict each training row with its material left out, shape ``(n, points)``.
-
-        Parameters
-        ----------
-        targets, groups
-            Those that the head was trained with.
-        """
-        rows_of = _left_out_groups(groups)
-        kernel = np.exp(-cdist(self.train, self.train, "cityblock") / self.length)
-        _, residuals = _solve(kernel, targets, self.ridge, rows_of)
-        left_out: FloatArray = np.maximum(targets - residuals.errors, 0.0)
-        return left_out
+        left_out = HeadPrediction(
+            np.maximum(targets - residuals.errors, 0.0),
+            left_out_std,
+            _nearest_of_others(distances, groups) / train.shape[1],
+        )
+        return Fitted(head, left_out)
 
     @property
     def size(self) -> int:
@@ -276,22 +287,6 @@ class KernelHead:
         return head
 
 
-def _check_training(features: FloatArray, targets: FloatArray, groups: Sequence[Hashable]) -> None:
-    rows = len(features)
-    if rows < 2:
-        raise ModelError(
-            f"A model needs at least two spectra to learn from, and the training set has {rows}: "
-            "compute or ingest more."
-        )
-    if not rows == len(targets) == len(groups):
-        raise ModelError(
-            f"{rows} rows of features, {len(targets)} spectra and {len(groups)} materials do not "
-            "belong together."
-        )
-    if not (np.all(np.isfinite(features)) and np.all(np.isfinite(targets))):
-        raise ModelError("A training feature or spectrum is not a finite number.")
-
-
 def _check_shapes(head: KernelHead) -> None:
     rows, size = head.train.shape if head.train.ndim == 2 else (-1, -1)
     points = head.mean.shape
@@ -324,6 +319,16 @@ def _left_out_groups(groups: Sequence[Hashable]) -> list[IntArray]:
     if len(rows) < 2:
         return [np.array([row]) for row in range(len(groups))]
     return [np.array(numbers) for numbers in rows.values()]
+
+
+def _nearest_of_others(distances: FloatArray, groups: list[IntArray]) -> FloatArray:
+    """Return the distance of each row to the nearest row of another group, shape ``(n,)``."""
+    nearest = np.empty(len(distances))
+    for rows in groups:
+        own = distances[rows]
+        own[:, rows] = np.inf
+        nearest[rows] = own.min(axis=1)
+    return nearest
 
 
 def _solve(

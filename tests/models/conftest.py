@@ -11,7 +11,7 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from nearedge.models.featurizers.m3gnet import M3GNetFeaturizer, load_m3gnet
-from nearedge.models.heads import KernelHead
+from nearedge.models.heads import KernelHead, TrainingRows
 from nearedge.models.trained import TrainedModel, make_card
 from nearedge.schemas.dataset import DatasetDoc, DatasetRow, GridDoc
 from nearedge.schemas.model import FeaturizerRef
@@ -106,7 +106,7 @@ def a_dataset(rows: int = 4) -> DatasetDoc:
 def weights() -> bytes:
     features, targets, groups = synthetic(20)
     # Scaled to what CoordinateFeaturizer gives, so that predictions are not all the mean.
-    return KernelHead.fit(features * 10 + 30, targets, groups).to_bytes()
+    return KernelHead.fit(TrainingRows(features * 10 + 30, targets, groups)).head.to_bytes()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_the_local_level_finds_the_region_where_errors_are_large() -> None:
     errors = generator.normal(size=(400, 20)) * size[:, None]
     kernel = np.exp(-np.abs(place[:, None] - place[None]))
     residuals = Residuals(errors, np.full(400, 0.5), [np.array([i]) for i in range(400)])
-    model = ErrorModel.fit(residuals, kernel, np.ones(20))
+    model, _ = ErrorModel.fit(residuals, kernel, np.ones(20))
     cross = np.exp(-np.abs(np.array([[-0.5], [0.5]]) - place[None]))
     quiet, loud = model.std(np.full(2, 0.5), cross).mean(axis=1)
     assert quiet == pytest.approx(0.1, rel=0.4)
