@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.codes.base import Progress
-from nearedge.codes.execution.stage import disk_errors, log_tail, run_stage, write_files
+from nearedge.codes.execution.shelf import draft, kept, put
+from nearedge.codes.execution.stage import log_tail, run_stage, write_files
 from nearedge.codes.gpaw.programs import PYTHON, RUNNER
 from nearedge.codes.gpaw.runner_files import INPUT
 from nearedge.errors import CodeError
 from nearedge.settings import get_settings
 
 LOG = "setup.log"
-MANIFEST = "setup.json"
 SECONDS = 300.0
 """A setup takes one or two; this is for a machine that does a hundred other things."""
 
@@ -69,28 +65,16 @@ def core_hole_setup(
     one = request.model_copy(update={"symbols": request.symbols[:1]})
     identity = json.dumps([gpaw_version, one.model_dump()], sort_keys=True)
     shelf = get_settings().cache / "gpaw" / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    content = _kept(shelf, one)
-    if content is None:
-        content = _made(shelf, one, progress)
+    found = kept(shelf)
+    if found is not None and one.file_name in found.files:
+        return one.file_name, found.files[one.file_name]
+    content = _made(shelf, one, progress)
+    put(shelf, {one.file_name: content}, one.model_dump())
     return one.file_name, content
 
 
-def _kept(shelf: Path, request: SetupRequest) -> bytes | None:
-    """Return the setup on the shelf, or None where it is missing or no longer what it was."""
-    try:
-        expected = json.loads((shelf / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-        content = (shelf / request.file_name).read_bytes()
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return content if hashlib.sha256(content).hexdigest() == expected else None
-
-
 def _made(shelf: Path, request: SetupRequest, progress: Progress | None) -> bytes:
-    """Make the setup in a folder of its own and put it on the shelf in one step."""
-    with disk_errors():
-        shelf.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="making-", dir=shelf.parent))
-    try:
+    with draft(shelf) as folder:
         write_files(folder, {INPUT: request.model_dump_json()})
         run_stage(
             [*PYTHON.argv(), str(RUNNER), "--setup"],
@@ -101,14 +85,7 @@ def _made(shelf: Path, request: SetupRequest, progress: Progress | None) -> byte
             environment={"OMP_NUM_THREADS": "1"},
             progress=progress,
         )
-        content = _checked(folder, request)
-        digest = hashlib.sha256(content).hexdigest()
-        manifest = {**request.model_dump(), "sha256": digest}
-        write_files(folder, {MANIFEST: json.dumps(manifest, indent=1) + "\n"})
-        _put(folder, shelf)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return content
+        return _checked(folder, request)
 
 
 def _checked(folder: Path, request: SetupRequest) -> bytes:
@@ -135,18 +112,3 @@ def _checked(folder: Path, request: SetupRequest) -> bytes:
             logs,
         )
     return content
-
-
-def _put(folder: Path, shelf: Path) -> None:
-    """Put a finished folder on the shelf; another process that was faster is as good."""
-    try:
-        os.rename(folder, shelf)
-        return
-    except OSError:
-        # Something is there: another's setup, or one that no longer is what it was.
-        pass
-    with suppress(OSError):
-        os.rename(shelf, f"{folder}.old")
-    with suppress(OSError):
-        os.rename(folder, shelf)
-    shutil.rmtree(f"{folder}.old", ignore_errors=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import shutil
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from nearedge.codes.execution.executables import Executable
-from nearedge.codes.execution.stage import disk_errors, log_tail, run_stage, write_files
+from nearedge.codes.execution.shelf import draft, kept, put
+from nearedge.codes.execution.stage import log_tail, run_stage, write_files
 from nearedge.codes.xspectra.pseudo.check import judge
 from nearedge.codes.xspectra.pseudo.recipes import (
     GENERATION,
@@ -38,7 +37,7 @@ CHECKS = 1
 one is used."""
 CUTOFF_TOLERANCE = 0.02
 """Ry of kinetic energy an electron beyond the suggested cutoff."""
-_MANIFEST = "manifest.json"
+_CORE = "core.wfc"
 _SECONDS = 300.0
 _OUTPUTS = {GENERATION: "generation.out", TEST: "test.out"}
 
@@ -66,6 +65,15 @@ class Made:
     judgement: dict[str, float]
 
 
+class _Notes(BaseModel):
+    """What lies beside the files on the shelf."""
+
+    name: str
+    valence: float
+    cutoff: float
+    judgement: dict[str, float]
+
+
 def potential(element: str, recipe: Recipe, *, hole: bool) -> Made:
     """Return an element's potential from the cache, or make it.
 
@@ -80,9 +88,14 @@ def potential(element: str, recipe: Recipe, *, hole: bool) -> Made:
     """
     inputs = ld1_inputs(element, recipe, load_recipes().functional, hole=hole)
     key = content_hash({"inputs": inputs, "ld1": ld1_version(), "checks": CHECKS})
-    entry = get_settings().cache / "pseudopotentials" / key
-    kept = _read(entry)
-    return kept if kept is not None else _make(entry, f"{element}{'.fch' * hole}", recipe, inputs)
+    shelf = get_settings().cache / "pseudopotentials" / key
+    made = _read(shelf)
+    if made is None:
+        _make(shelf, f"{element}{'.fch' * hole}", recipe, inputs)
+        made = _read(shelf)
+    if made is None:
+        raise CodeError("ld1_failed", f"{shelf} changed while it was read: run it again.")
+    return made
 
 
 def ld1_version() -> str:
@@ -136,27 +149,15 @@ def _run(folder: Path, stdin: str, log: str) -> int:
     return outcome.return_code
 
 
-def _make(entry: Path, name: str, recipe: Recipe, inputs: dict[str, str]) -> Made:
-    """Make it in a folder beside its place, and move it there when it is whole."""
-    with disk_errors():
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
-    try:
-        files, manifest = _generate(draft / "work", name, recipe, inputs)
-        whole = draft / "entry"
-        write_files(whole, {**files, _MANIFEST: manifest})
-        _move(whole, entry)
-        made = _read(entry)
-        if made is None:
-            raise CodeError("ld1_failed", f"{entry} changed while it was read: run it again.")
-        return made
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+def _make(shelf: Path, name: str, recipe: Recipe, inputs: dict[str, str]) -> None:
+    with draft(shelf) as folder:
+        files, notes = _generate(folder, name, recipe, inputs)
+    put(shelf, {file: text.encode() for file, text in files.items()}, notes.model_dump())
 
 
 def _generate(
     folder: Path, name: str, recipe: Recipe, inputs: dict[str, str]
-) -> tuple[dict[str, str], str]:
+) -> tuple[dict[str, str], _Notes]:
     write_files(folder, inputs)
     for stdin, log in _OUTPUTS.items():
         if _run(folder, stdin, log) != 0 or not (folder / POTENTIAL).is_file():
@@ -178,15 +179,10 @@ def _generate(
             f"What ld1.x made of {name} cannot be read ({error}): correct its recipe.",
             log_tail(folder, _OUTPUTS[TEST]),
         ) from error
-    files = {POTENTIAL: text, "core.wfc": core, **inputs}
-    manifest = {
-        "name": name,
-        "files": {file: _sha256(content) for file, content in files.items()},
-        "valence": upf.header.valence,
-        "cutoff": cutoff,
-        "judgement": judgement.as_dict(),
-    }
-    return files, json.dumps(manifest, indent=1)
+    notes = _Notes(
+        name=name, valence=upf.header.valence, cutoff=cutoff, judgement=judgement.as_dict()
+    )
+    return {POTENTIAL: text, _CORE: core, **inputs}, notes
 
 
 def _undated(text: str) -> str:
@@ -195,41 +191,19 @@ def _undated(text: str) -> str:
     return re.sub(r"(Generation date:).*", r"\1", text, count=1)
 
 
-def _move(whole: Path, entry: Path) -> None:
-    """Put a whole entry in its place; one that another process has just put there is as good."""
-    for _ in range(2):
-        with suppress(OSError):
-            whole.rename(entry)
-            return
-        if _read(entry) is not None:
-            return
-        with (
-            disk_errors(),
-            tempfile.TemporaryDirectory(dir=entry.parent, prefix=".old.") as old,
-            suppress(FileNotFoundError),
-        ):
-            entry.rename(Path(old) / "entry")
-    with disk_errors():
-        whole.rename(entry)
-
-
-def _read(entry: Path) -> Made | None:
-    """Return what an entry holds, or None if it is not there or not whole."""
-    try:
-        manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-        texts = {name: (entry / name).read_text(encoding="utf-8") for name in manifest["files"]}
-        if any(_sha256(texts[name]) != digest for name, digest in manifest["files"].items()):
-            return None
-        return Made(
-            upf=texts[POTENTIAL],
-            core=texts["core.wfc"],
-            valence=float(manifest["valence"]),
-            cutoff=float(manifest["cutoff"]),
-            judgement=dict(manifest["judgement"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+def _read(shelf: Path) -> Made | None:
+    """Return what is on a shelf, or None if it is not there or not whole."""
+    found = kept(shelf)
+    if found is None:
         return None
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    try:
+        notes = _Notes.model_validate(found.notes)
+        return Made(
+            upf=found.files[POTENTIAL].decode(),
+            core=found.files[_CORE].decode(),
+            valence=notes.valence,
+            cutoff=notes.cutoff,
+            judgement=notes.judgement,
+        )
+    except (KeyError, ValueError):
+        return None
