@@ -13,7 +13,6 @@ from nearedge.codes import get_code
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import InputRefused, ResourceError, SpectrumError, StructureError
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.makers.average import average_id
 from nearedge.makers.benchmark import (
     BenchmarkMaker,
     BenchmarkPlan,
@@ -23,7 +22,7 @@ from nearedge.makers.benchmark import (
 from nearedge.schemas import StructureDoc
 from nearedge.schemas.benchmark import BenchmarkColumn, ReferenceSpectrum
 from nearedge.structures.source import LoadedStructure
-from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_sites, shares
+from nearedge.workflows.spectrum import Crystal, SpectrumFlowMaker, plan_sites
 
 
 def code_columns(wanted: Sequence[tuple[str, str]]) -> list[BenchmarkColumn]:
@@ -115,21 +114,16 @@ def _planned(
 ) -> PlannedSpectrum:
     maker = SpectrumFlowMaker.for_code(column.code or "", protocol=column.protocol or "")
     try:
-        sites = plan_sites(maker.site_maker, structure, absorber, edge)
+        crystal = Crystal(maker, plan_sites(maker.site_maker, structure, absorber, edge))
     except (StructureError, ResourceError) as error:
         # Also where the code's own files are missing here: what others gave is compared.
         return PlannedSpectrum(column=column.label, refusal=str(error))
-    refusals = [site.refusal for site in sites if site.refusal is not None]
-    if refusals and len(refusals) == len(sites):
-        return PlannedSpectrum(column=column.label, refusal=refusals[0].message)
-    first = sites[0]
-    identifier = average_id(
-        shares(sites), first.structure.structure_key, first.absorber, first.edge
-    )
+    if crystal.refusal is not None:
+        return PlannedSpectrum(column=column.label, refusal=crystal.refusal.message)
     return PlannedSpectrum(
         column=column.label,
-        average_id=identifier,
-        calculation_ids=[site.calculation_id for site in sites],
+        average_id=crystal.average_id,
+        calculation_ids=[site.calculation_id for site in crystal.sites],
     )
 
 

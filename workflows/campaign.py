@@ -9,20 +9,17 @@ from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from nearedge.errors import StructureError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.queue_state import QueuedJob, queued
 from nearedge.launch.submission import add_workflows, withdraw_torn
-from nearedge.makers.average import average_id
 from nearedge.makers.documents import Site
-from nearedge.schemas import SpectrumKind, StructureDoc
+from nearedge.schemas import SpectrumKind
 from nearedge.settings import Settings, get_settings
 from nearedge.store.operations import operation
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
-from nearedge.structures.checks import check_structure
 from nearedge.structures.source import LoadedStructure, Refusal
-from nearedge.workflows.spectrum import SpectrumFlowMaker, flow_of, plan_sites, shares
+from nearedge.workflows.spectrum import Crystal, SpectrumFlowMaker, flow_of, plan_crystals
 
 _BATCH = 2000
 """Ids per question to the database."""
@@ -48,30 +45,6 @@ class SubmissionReport:
     known: int
     queued: int
     refused: tuple[Refusal, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Crystal:
-    """One structure, absorber, edge and code: what one flow computes."""
-
-    maker: SpectrumFlowMaker
-    sites: list[Site]
-
-    @property
-    def average_id(self) -> str:
-        first = self.sites[0]
-        return average_id(
-            shares(self.sites), first.structure.structure_key, first.absorber, first.edge
-        )
-
-    def lacks_average(self, known: _Known) -> bool:
-        """Whether every site is known, one at least completed, and nobody averaged them."""
-        ids = {site.calculation_id for site in self.sites}
-        return (
-            ids <= known.calculations
-            and bool(ids & known.completed)
-            and self.average_id not in known.averages
-        )
 
 
 def submit(
@@ -122,12 +95,15 @@ def submit(
         )
         for code in codes
     ]
-    crystals: dict[str, _Crystal] = {}
+    crystals: dict[str, Crystal] = {}
     refused: list[Refusal] = []
     for number, loaded in enumerate(structures, start=1):
-        for planned in _planned(loaded, makers, absorber, edge):
+        for planned in plan_crystals(loaded, makers, absorber, edge):
             if isinstance(planned, Refusal):
                 refused.append(planned)
+            elif planned.refusal is not None:
+                label = planned.sites[0].structure.source.given_as
+                refused.append(Refusal(label, planned.refusal.message))
             else:
                 # The same structure given twice is one crystal.
                 crystals.setdefault(planned.average_id, planned)
@@ -141,31 +117,6 @@ def submit(
     return replace(report, refused=tuple(refused))
 
 
-def _planned(
-    loaded: LoadedStructure | Refusal,
-    makers: Sequence[SpectrumFlowMaker],
-    absorber: str,
-    edge: str,
-) -> Iterator[_Crystal | Refusal]:
-    """Yield what each maker would compute, or why it computes nothing."""
-    if isinstance(loaded, Refusal):
-        yield loaded
-        return
-    label = loaded.source.label
-    try:
-        check_structure(loaded.structure, absorber, label=label)
-        document = StructureDoc.from_structure(loaded.structure, loaded.source)
-        for maker in makers:
-            sites = plan_sites(maker.site_maker, document, absorber, edge)
-            refusals = [site.refusal for site in sites if site.refusal is not None]
-            if len(refusals) == len(sites):
-                yield Refusal(label, refusals[0].message)
-            else:
-                yield _Crystal(maker, sites)
-    except StructureError as error:
-        yield Refusal(label, str(error))
-
-
 @dataclass(frozen=True)
 class _Known:
     """What the store holds of a plan: calculations, those of them completed, and averages."""
@@ -174,8 +125,17 @@ class _Known:
     completed: set[str]
     averages: set[str]
 
+    def lacks_average(self, crystal: Crystal) -> bool:
+        """Whether every site is known, one at least completed, and nobody averaged them."""
+        ids = crystal.calculation_ids
+        return (
+            ids <= self.calculations
+            and bool(ids & self.completed)
+            and crystal.average_id not in self.averages
+        )
 
-def _known(store: SpectraStore, plan: Sequence[_Crystal], *, rerun_failed: bool) -> _Known:
+
+def _known(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool) -> _Known:
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     completed = store.completed(ids)
     known = set(completed)
@@ -192,7 +152,7 @@ def _known(store: SpectraStore, plan: Sequence[_Crystal], *, rerun_failed: bool)
 
 @operation
 def _enqueue(
-    pad: LaunchPad, plan: Sequence[_Crystal], known: _Known, project: str | None
+    pad: LaunchPad, plan: Sequence[Crystal], known: _Known, project: str | None
 ) -> SubmissionReport:
     """Add flows for what is neither known nor queued, and put back what has fizzled."""
     withdraw_torn(pad)  # or what no worker can finish would count as queued
@@ -216,7 +176,7 @@ def _enqueue(
                 put_back.append(again[0].fw_id)
             else:
                 wanted.append(site)
-        if wanted or crystal.lacks_average(known):
+        if wanted or known.lacks_average(crystal):
             flows.append(flow_of(crystal.maker, crystal.sites, wanted))
     for fw_id in put_back:
         pad.rerun_fw(fw_id)

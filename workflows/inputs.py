@@ -8,16 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from nearedge.codes.execution.stage import write_files
 from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
-from nearedge.errors import OutputError, ResourceError, StructureError
+from nearedge.errors import OutputError, ResourceError
 from nearedge.makers.documents import Site
-from nearedge.schemas import StructureDoc
-from nearedge.structures.checks import check_structure
 from nearedge.structures.source import LoadedStructure, Refusal
-from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_sites
+from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_crystals
 
 SCRIPT = "run.sh"
 """What does by hand what a run here would do."""
@@ -58,8 +56,8 @@ def write_inputs(
 ) -> InputsReport:
     """Write the inputs of every symmetry-unique site; needs no database, and nothing to run them.
 
-    The folders are ``<target>/<name>/<index>_<element>_<edge>_<code>``, where the name is the
-    file's, each with a ``nearedge.json`` by which `nearedge ingest` knows the results, and a
+    The folders are ``<target>/<label>/<index>_<element>_<edge>_<code>``, each with a
+    ``nearedge.json`` by which `nearedge ingest` knows the results, and a
     ``run.sh`` that runs it. All of them appear, or none.
 
     Parameters
@@ -79,20 +77,14 @@ def write_inputs(
         If a folder exists already, two structures have one name, or nothing can be written.
     """
     makers = [SpectrumFlowMaker.for_code(code, protocol=protocol) for code in codes]
-    names = _names([each.source.label for each in structures if isinstance(each, LoadedStructure)])
     sites: dict[Path, Site] = {}
     refused: list[Refusal] = []
     for number, loaded in enumerate(structures, start=1):
-        for planned in _planned(loaded, makers, absorber, edge):
+        for planned in plan_crystals(loaded, makers, absorber, edge):
             if isinstance(planned, Refusal):
                 refused.append(planned)
-                continue
-            place = target / names[planned.structure.source.label] / _folder(planned)
-            if sites.setdefault(place, planned).calculation_id != planned.calculation_id:
-                raise OutputError(
-                    f"Two structures are called {place.parent.name}: give the files different "
-                    "names, or write each into a folder of its own."
-                )
+            else:
+                refused += _add(sites, target, planned.sites)
         if progress is not None:
             progress(number, len(structures))
     for place in sites:
@@ -102,45 +94,18 @@ def write_inputs(
     return InputsReport(tuple(sites), tuple(refused))
 
 
-def _planned(
-    loaded: LoadedStructure | Refusal,
-    makers: Sequence[SpectrumFlowMaker],
-    absorber: str,
-    edge: str,
-) -> Iterator[Site | Refusal]:
-    if isinstance(loaded, Refusal):
-        yield loaded
-        return
-    label = loaded.source.label
-    try:
-        check_structure(loaded.structure, absorber, label=label)
-        document = StructureDoc.from_structure(loaded.structure, loaded.source)
-        for maker in makers:
-            for site in plan_sites(maker.site_maker, document, absorber, edge):
-                if site.refusal is None:
-                    yield site
-                else:
-                    yield Refusal(site.label, site.refusal.message)
-    except StructureError as error:
-        yield Refusal(label, str(error))
-
-
-def _names(labels: Sequence[str]) -> dict[str, str]:
-    """Return a folder's name for each label, which may be any path: its end, as far as it takes.
-
-    ``a/anatase.cif`` is ``anatase``, unless there is a ``b/anatase.cif``: then ``a_anatase``.
-    """
-    paths = {label: PurePath(label) for label in labels}
-    longest = max((len(path.parts) for path in paths.values()), default=1)
-    names: dict[str, str] = {}
-    for count in range(1, longest + 1):
-        names = {
-            label: _plain("_".join([*path.parts[-count:-1], path.stem]))
-            for label, path in paths.items()
-        }
-        if len(set(names.values())) == len(names):
-            break
-    return names
+def _add(sites: dict[Path, Site], target: Path, planned: Sequence[Site]) -> Iterator[Refusal]:
+    """Give each site its place; yield those that the code refuses."""
+    for site in planned:
+        if site.refusal is not None:
+            yield Refusal(site.label, site.refusal.message)
+            continue
+        place = target / _plain(site.structure.source.label) / _folder(site)
+        if sites.setdefault(place, site).calculation_id != site.calculation_id:
+            raise OutputError(
+                f"Two structures are called {place.parent.name}: give the files different names, "
+                "or write each into a folder of its own."
+            )
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobflow.core.flow import Flow
@@ -12,8 +12,9 @@ from jobflow.core.reference import OnMissing
 from pymatgen.core.structure import Structure
 
 from nearedge.codes import get_code
+from nearedge.errors import InputRefused, StructureError
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.makers.average import AverageMaker, SiteShare
+from nearedge.makers.average import AverageMaker, SiteShare, average_id
 from nearedge.makers.documents import Site, describe_site
 from nearedge.makers.elk import ElkMaker
 from nearedge.makers.exciting import ExcitingMaker
@@ -25,7 +26,8 @@ from nearedge.makers.vasp import VaspMaker
 from nearedge.makers.xspectra import XSpectraMaker
 from nearedge.schemas import SourceRef, StructureDoc
 from nearedge.structures.absorbers import unique_absorbers
-from nearedge.structures.checks import check_structure
+from nearedge.structures.checks import check_structure, refusal
+from nearedge.structures.source import LoadedStructure, Refusal
 
 _SITE_MAKERS: dict[str, type[SimulationMaker]] = {
     "feff": FeffMaker,
@@ -129,6 +131,63 @@ def plan_sites(
         )
         for each in unique_absorbers(structure.to_structure(), absorber)
     ]
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """One structure, absorber, edge and code: what one flow computes.
+
+    Parameters
+    ----------
+    maker
+        What computes it.
+    sites
+        Its symmetry-unique absorbers.
+    """
+
+    maker: SpectrumFlowMaker
+    sites: list[Site]
+
+    @property
+    def average_id(self) -> str:
+        """The id that the average over the sites has or will have."""
+        first = self.sites[0]
+        return average_id(
+            shares(self.sites), first.structure.structure_key, first.absorber, first.edge
+        )
+
+    @property
+    def calculation_ids(self) -> set[str]:
+        """The ids of the sites' calculations."""
+        return {site.calculation_id for site in self.sites}
+
+    @property
+    def refusal(self) -> InputRefused | None:
+        """Why the code computes none of the sites; None where it computes one."""
+        refusals = [site.refusal for site in self.sites if site.refusal is not None]
+        return refusals[0] if len(refusals) == len(self.sites) else None
+
+
+def plan_crystals(
+    loaded: LoadedStructure | Refusal,
+    makers: Sequence[SpectrumFlowMaker],
+    absorber: str,
+    edge: str,
+) -> Iterator[Crystal | Refusal]:
+    """Yield what each maker would compute of a structure, or why nothing is."""
+    if isinstance(loaded, Refusal):
+        yield loaded
+        return
+    reason = refusal(loaded.structure, absorber)
+    if reason is not None:
+        yield Refusal(loaded.source.given_as, reason)
+        return
+    try:
+        document = StructureDoc.from_structure(loaded.structure, loaded.source)
+        for maker in makers:
+            yield Crystal(maker, plan_sites(maker.site_maker, document, absorber, edge))
+    except StructureError as error:
+        yield Refusal(loaded.source.given_as, str(error))
 
 
 def shares(sites: Sequence[Site]) -> list[SiteShare]:

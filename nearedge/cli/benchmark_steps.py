@@ -11,7 +11,6 @@ from jobflow.managers.fireworks import flow_to_workflow
 from nearedge.cli.benchmark_files import GivenReference, placed
 from nearedge.cli.files import written_whole
 from nearedge.cli.running import Display, Worked, work_the_queue
-from nearedge.cli.selection import short_name
 from nearedge.codes import get_code
 from nearedge.errors import ResourceError, StructureError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
@@ -120,7 +119,7 @@ def read_wanted(
         if isinstance(each, Refusal):
             raise StructureError(f"{each.label} cannot be used: {each.reason}")
         structures.append(each)
-    labels = unique_labels([short_name(each.source) for each in structures])
+    labels = unique_labels([each.source.label for each in structures])
     named = list(zip(labels, structures, strict=True))
     plan = plan_benchmark(
         named,

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from nearedge.cli.options import separated
 from nearedge.codes import code_names
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import NearEdgeError
-from nearedge.schemas import SourceRef, SpectrumDoc
+from nearedge.schemas import SpectrumDoc
 from nearedge.schemas.broadened import BroadeningRequest, broadened
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
-
-# Files whose name says nothing: the folder they are in tells which structure it is.
-_NAMELESS = ("poscar", "contcar", "structure", "feff")
 
 
 @dataclass(frozen=True)
@@ -78,13 +74,4 @@ def broadening_of(text: str | None) -> Callable[[SpectrumDoc], SpectrumDoc]:
 def structure_names(store: SpectraStore, documents: Sequence[SpectrumDoc]) -> dict[str, str]:
     """Return what people call the structures of `documents`, by `structure_key`."""
     structures = store.structures({document.structure_key for document in documents})
-    return {key: short_name(structure.source) for key, structure in structures.items()}
-
-
-def short_name(source: SourceRef) -> str:
-    """Return a file's name without its folder and ending; other labels are short already."""
-    if source.kind != "file":
-        return source.label
-    path = Path(source.label)
-    stem = path.name.split(".")[0] or path.name
-    return path.parent.name if stem.lower() in _NAMELESS and path.parent.name else stem
+    return {key: structure.source.label for key, structure in structures.items()}

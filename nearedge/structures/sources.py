@@ -6,9 +6,10 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import yaml
 from monty.io import zopen
@@ -18,13 +19,19 @@ from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
 from nearedge.structures.checks import refusal
-from nearedge.structures.source import LoadedStructure, Refusal, SourceRef, readable
+from nearedge.structures.source import (
+    COMPRESSED,
+    LoadedStructure,
+    Refusal,
+    SourceRef,
+    name_parts,
+    readable,
+)
 from nearedge.structures.stored import stored_structure
 
 PATTERNS = ("poscar*", "contcar*", "*.poscar", "*.contcar", "*.vasp", "*.cif", "*.json")
 """Names of the files that a folder is searched for, in lower case; also compressed ones."""
 
-_COMPRESSED = (".gz", ".bz2", ".xz")
 _POSCAR = ("*poscar*", "*contcar*", "*.vasp")
 _CIF = ("*.cif", "*.mcif")
 _SERIALISED = ("*.json*", "*.mson*", "*.yaml*", "*.yml*")
@@ -55,7 +62,8 @@ def load_structures(
     -------
     list of LoadedStructure or Refusal
         In the order given. Oxidation states and site properties are left out: only elements,
-        positions and lattice enter a calculation.
+        positions and lattice enter a calculation. A file's label is its name without folder and
+        ending, with as much of the folders as tells it from the others; a refusal has its path.
     """
     loaded: list[LoadedStructure | Refusal] = []
     for item in items:
@@ -63,7 +71,65 @@ def load_structures(
             loaded.extend(_from_item(str(item), absorber, mp_api_key))
         except (OSError, RuntimeError) as error:  # names that no file can have, unknown ~users
             loaded.append(Refusal(readable(str(item)), f"it cannot be read: {_first_line(error)}."))
-    return loaded
+    return _told_apart(loaded)
+
+
+def _told_apart(loaded: Sequence[LoadedStructure | Refusal]) -> list[LoadedStructure | Refusal]:
+    """Give files that are called alike labels that tell one from the other.
+
+    ``a/anatase.cif`` is ``anatase``, unless there is a ``b/anatase.cif``: then ``a_anatase``.
+    """
+    alike: dict[str, set[str]] = {}
+    taken: set[str] = set()
+    for each in loaded:
+        if isinstance(each, Refusal):
+            continue
+        if each.source.path is None:
+            taken.add(each.source.label)
+        else:
+            alike.setdefault(each.source.label, set()).add(each.source.path)
+    longer: dict[str, str] = {}
+    for label, given in alike.items():
+        paths = {each: _absolute(each) for each in given}
+        # The same file twice needs no second name.
+        if len(set(paths.values())) > 1 or label in taken:
+            labels = _longer_labels(paths, taken | set(alike))
+            longer |= labels
+            taken.update(labels.values())
+    return [each if isinstance(each, Refusal) else _relabelled(each, longer) for each in loaded]
+
+
+def _relabelled(loaded: LoadedStructure, labels: Mapping[str, str]) -> LoadedStructure:
+    source = loaded.source
+    label = labels.get(source.path or "", source.label)
+    return replace(loaded, source=source.model_copy(update={"label": label}))
+
+
+def _longer_labels(paths: Mapping[str, PurePath], taken: Set[str]) -> dict[str, str]:
+    """Return labels of files that are called alike: the ends of their paths, as far as it takes.
+
+    Endings come last: they tell ``anatase.cif`` from ``anatase.vasp`` in one folder.
+    """
+    labels: dict[str, str] = {}
+    depth = max(len(path.parts) for path in paths.values())
+    for whole in (False, True):
+        for count in range(1, depth):
+            labels = {
+                given: "_".join(_end(path, count, whole=whole)) for given, path in paths.items()
+            }
+            different = len(set(labels.values())) == len(set(paths.values()))
+            if different and taken.isdisjoint(labels.values()):
+                return labels
+    return labels
+
+
+def _end(path: PurePath, count: int, *, whole: bool) -> tuple[str, ...]:
+    """Return the last `count` parts of a name; of the `whole` one ``POSCAR`` is no part alone."""
+    parts = name_parts(path)
+    if not whole:
+        return parts[-count:]
+    everything = path.parts[1:]
+    return everything[-(count + len(everything) - len(parts)) :]
 
 
 def _from_item(
@@ -122,7 +188,7 @@ def plain(structure: Structure) -> Structure:
 
 def _parse(path: Path) -> Structure:
     name = path.name.lower()
-    for suffix in _COMPRESSED:
+    for suffix in COMPRESSED:
         name = name.removesuffix(suffix)
     if any(fnmatch(name, pattern) for pattern in _POSCAR) and not name.endswith(".json"):
         return Poscar.from_file(str(path)).structure
@@ -160,7 +226,16 @@ def _from_file(path: Path, absorber: str | None) -> LoadedStructure | Refusal:
         structure = read_structure(path)
     except _Unreadable as error:
         return Refusal(readable(str(path)), str(error))
-    return _checked(structure, SourceRef(kind="file", label=readable(str(path))), absorber)
+    return _checked(structure, _file(path), absorber)
+
+
+def _file(path: Path) -> SourceRef:
+    given = readable(str(path))
+    return SourceRef(kind="file", label=name_parts(_absolute(given))[-1], path=given)
+
+
+def _absolute(given: str) -> PurePath:
+    return PurePath(os.path.abspath(given))
 
 
 def _from_folder(folder: Path, absorber: str | None) -> Iterator[LoadedStructure | Refusal]:
@@ -176,7 +251,7 @@ def _from_folder(folder: Path, absorber: str | None) -> Iterator[LoadedStructure
                 yield Refusal(readable(str(path)), str(error))
             continue
         found = True
-        yield _checked(structure, SourceRef(kind="file", label=readable(str(path))), absorber)
+        yield _checked(structure, _file(path), absorber)
     for problem in unreadable:
         found = True
         yield Refusal(
@@ -194,7 +269,7 @@ def _candidates(folder: Path, unreadable: list[OSError]) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             lower = name.lower()
-            for suffix in _COMPRESSED:
+            for suffix in COMPRESSED:
                 lower = lower.removesuffix(suffix)
             if any(fnmatch(lower, pattern) for pattern in PATTERNS):
                 yield Path(root, name)
@@ -226,7 +301,9 @@ def _checked(
     structure: Structure, source: SourceRef, absorber: str | None
 ) -> LoadedStructure | Refusal:
     reason = refusal(structure, absorber)
-    return LoadedStructure(structure, source) if reason is None else Refusal(source.label, reason)
+    return (
+        LoadedStructure(structure, source) if reason is None else Refusal(source.given_as, reason)
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pymatgen.io.vasp.inputs import Poscar
 from nearedge.structures import sources
 from nearedge.structures.builtin import builtin_structure
 from nearedge.structures.identity import structure_id, structure_key
-from nearedge.structures.source import LoadedStructure, Refusal
+from nearedge.structures.source import LoadedStructure, Refusal, SourceRef
 from nearedge.structures.sources import load_structures
 
 KEY = "k" * 32
@@ -59,7 +59,7 @@ def test_files_of_all_usual_kinds_load(name: str, tmp_path: Path) -> None:
     loaded = only(path, absorber="Ti")
     assert isinstance(loaded, LoadedStructure), loaded
     assert structure_id(loaded.structure) == structure_id(rutile())
-    assert (loaded.source.kind, loaded.source.label) == ("file", str(path))
+    assert (loaded.source.kind, loaded.source.path) == ("file", str(path))
 
 
 def test_a_compressed_file_loads(tmp_path: Path) -> None:
@@ -97,15 +97,79 @@ def test_files_folders_and_ids_keep_their_order(tmp_path: Path) -> None:
     (tmp_path / "b" / "run.json").write_text('{"state": "done"}')
     (tmp_path / "b" / ".hidden").mkdir()
     (tmp_path / "b" / ".hidden" / "POSCAR").write_text(text)
-    labels = [
-        one.source.label if isinstance(one, LoadedStructure) else f"refused {one.label}"
+    named = [
+        one.source.path if isinstance(one, LoadedStructure) else f"refused {one.label}"
         for one in load_structures(
             [tmp_path / "one.vasp", "mp-390", tmp_path / "b", tmp_path / "a"]
         )
     ]
     expected = ["one.vasp", "b/POSCAR", "b/deep/CONTCAR", "a/z.vasp"]
     paths = [str(tmp_path / name) for name in expected]
-    assert labels == [paths[0], "refused mp-390", *paths[1:]]
+    assert named == [paths[0], "refused mp-390", *paths[1:]]
+
+
+def _labels(*given: Path) -> list[str]:
+    loaded = load_structures(given)
+    assert all(isinstance(one, LoadedStructure) for one in loaded), loaded
+    return [one.source.label for one in loaded if isinstance(one, LoadedStructure)]
+
+
+def test_a_file_is_called_by_its_name_or_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mp-390").mkdir()
+    names = ("rutile.cif", "mp-390/POSCAR", "Ti0.5O.vasp")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_text(WRITERS[path.name if path.suffix == ".cif" else "POSCAR"](rutile()))
+    assert _labels(*paths) == ["rutile", "mp-390", "Ti0.5O"]
+    monkeypatch.chdir(tmp_path / "mp-390")
+    assert _labels(Path("POSCAR"), Path("../rutile.cif")) == ["mp-390", "rutile"]
+
+
+def test_files_that_are_called_alike_are_told_apart(tmp_path: Path) -> None:
+    names = (
+        "a/anatase.cif", "b/anatase.cif", "rutile.cif", "x/y/z.cif", "w/y/z.cif", "one/o.cif",
+        "one/o.vasp", "m/POSCAR", "m/CONTCAR", "b_anatase.cif",
+    )  # fmt: skip
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(WRITERS["rutile.cif" if path.suffix == ".cif" else "POSCAR"](rutile()))
+    above = tmp_path.name
+    assert _labels(*paths) == [
+        f"{above}_a_anatase", f"{above}_b_anatase", "rutile", "x_y_z", "w_y_z", "o.cif", "o.vasp",
+        "m_POSCAR", "m_CONTCAR", "b_anatase",
+    ]  # fmt: skip
+    assert _labels(*paths[:3]) == ["a_anatase", "b_anatase", "rutile"]
+    again = paths[2].parent / "a" / ".." / paths[2].name
+    assert _labels(paths[2], again) == ["rutile", "rutile"], "one file, however it is named"
+
+
+def test_a_file_is_not_called_like_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def __init__(self, key: str) -> None:
+            pass
+
+        def get_structure_by_material_id(self, material_id: str) -> Structure:
+            return rutile()
+
+    monkeypatch.setattr(sources, "MPRester", Client)
+    path = tmp_path / "mp-390.cif"
+    path.write_text(WRITERS["rutile.cif"](rutile()))
+    loaded = load_structures([path, "mp-390"], mp_api_key=KEY)
+    labels = [one.source.label for one in loaded if isinstance(one, LoadedStructure)]
+    assert labels == [f"{tmp_path.name}_mp-390", "mp-390"]
+
+
+def test_a_label_that_is_a_path_is_read_as_a_path() -> None:
+    """Documents and queued jobs of the time before hold such labels."""
+    old = {"kind": "file", "label": "../shared/mp-390.poscar", "citation": None}
+    now = SourceRef.model_validate(old)
+    assert (now.label, now.path) == ("mp-390", "../shared/mp-390.poscar")
+    assert SourceRef.model_validate(now.model_dump()) == now
+    named = SourceRef(kind="object", label="TiO2/vacuum")
+    assert (named.label, named.path) == ("TiO2/vacuum", None)
 
 
 def test_a_path_that_looks_like_an_id_is_a_path(
@@ -117,7 +181,7 @@ def test_a_path_that_looks_like_an_id_is_a_path(
     Path("mp-390", "POSCAR").write_text(Poscar(rutile()).get_str())
     loaded = only("mp-390")
     assert isinstance(loaded, LoadedStructure)
-    assert loaded.source.label == "mp-390/POSCAR"
+    assert loaded.source.path == "mp-390/POSCAR"
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
@@ -263,5 +327,7 @@ def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:
     loaded, refused = load_structures([folder])
     assert isinstance(loaded, LoadedStructure)
     assert isinstance(refused, Refusal)
-    for label in (loaded.source.label, refused.label):
-        assert "a\ufffd\ufffd/" in label
+    assert loaded.source.label == "a\ufffd\ufffd"
+    for path in (loaded.source.path, refused.label):
+        assert path is not None
+        assert "a\ufffd\ufffd/" in path
