@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import re
 
+from nearedge.codes.execution.stage import MEMORY_SIGNS
+from nearedge.codes.signs import Sign, first_sign
 from nearedge.errors import CodeError, NearEdgeError, ResourceError
 
-# First match wins: pattern in the output, name, sentence.
+# The first match wins.
 _SIGNS = (
-    (
+    Sign(
         r"Error\(genidxbse\): not enough conduction states",
         "not_enough_empty_states",
         "fewer empty states were computed than the BSE is to use; raise screening_energy_range",
     ),
-    (
+    Sign(
         r"Error\(genidxbse\): extra valence state above Fermi energy",
         "core_level_not_found",
         "the state that should be the 1s level is empty",
     ),
-    (r"Error\(checkmt\)", "spheres_too_small", "atoms are too close together for its spheres"),
-    (
+    Sign(r"Error\(checkmt\)", "spheres_too_small", "atoms are too close together for its spheres"),
+    Sign(
         r"Error\(eveqn\w*\)|Error\(rhonorm\)|Error\(\w*init\w*\).*lapack",
         "eigenvalue_problem",
         "its eigenvalue problem cannot be solved: the basis is nearly linearly dependent",
     ),
-    (
+    Sign(
         r"Error\(read(?:input|species)\)|error opening elk\.in",
         "bad_input",
         "it does not understand its input",
     ),
-    (r"Error\(\w+\)", "stage_failed", "see its log"),
+    Sign(r"Error\(\w+\)", "stage_failed", "see its log"),
 )
-_MEMORY = re.compile(r"Allocation would exceed|insufficient virtual memory|Cannot allocate memory")
 _STOPPED = "Elk code stopped"
 _NOT_CONVERGED = re.compile(r"failed to reach self-consistency after\s+(\d+)")
 _NOT_FOUND = re.compile(
@@ -49,13 +50,13 @@ def failure_in(log: str, stage: str) -> NearEdgeError | None:
     stage
         What messages call the stage.
     """
-    if _MEMORY.search(log):
+    if MEMORY_SIGNS.search(log):
         return ResourceError(f"{stage} got no memory: run it where there is more.")
-    for pattern, name, sentence in _SIGNS:
-        if found := re.search(pattern, log):
-            return CodeError(
-                name, f"{stage} stopped with {found.group(0)!r}: {sentence}.", log[-2000:]
-            )
+    if seen := first_sign(_SIGNS, log):
+        sign, words = seen
+        return CodeError(
+            sign.name, f"{stage} stopped with {words!r}: {sign.sentence}.", log[-2000:]
+        )
     if match := _NOT_CONVERGED.search(log):
         return CodeError(
             "scf_not_converged",

@@ -29,6 +29,7 @@ from nearedge.codes.elk.levels import (
     parse_core_level,
 )
 from nearedge.codes.elk.promoted import Promoted, promoted_level, untried
+from nearedge.codes.outputs import output_text, text_if_there
 from nearedge.codes.tables import isotropic
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
@@ -73,7 +74,7 @@ def read_folder(folder: Path) -> CodeResult:
     """
     core = folder / CORE if (folder / CORE).is_dir() else folder
     if core != folder and not (core / epsilon_name("11")).exists() and (folder / RESTART).exists():
-        deck = _parsed(_text(core / PLOT_DECK))
+        deck = _parsed(output_text(core / PLOT_DECK))
         return from_lines((folder / RESTART).read_bytes(), deck)
     check_logs(folder)
     deck = read_deck(core)
@@ -95,10 +96,10 @@ def check_logs(folder: Path) -> None:
     """
     for stage, name in LOGS.items():
         path = folder / (GROUND if stage == GROUND else CORE) / name
-        if path.is_file() and (failure := failure_in(_text(path), f"Elk's stage {stage}")):
+        if path.is_file() and (failure := failure_in(output_text(path), f"Elk's stage {stage}")):
             raise failure
     info = folder / "INFO.OUT"
-    if info.is_file() and "Reached self-consistent loops maximum" in _text(info):
+    if info.is_file() and "Reached self-consistent loops maximum" in output_text(info):
         raise CodeError("scf_not_converged", "INFO.OUT says that the loops ran out.")
 
 
@@ -112,7 +113,7 @@ def read_deck(core: Path) -> Deck:
     """
     names = (PLOT_DECK, DECK, BSE_DECK, SCF_DECK)
     path = next((core / name for name in names if (core / name).is_file()), core / DECK)
-    return _parsed(_text(path))
+    return _parsed(output_text(path))
 
 
 def checked_bands(folder: Path, promoted: Promoted) -> Bands:
@@ -124,17 +125,17 @@ def checked_bands(folder: Path, promoted: Promoted) -> Bands:
         ``core_level_not_found``, ``scf_not_converged`` or ``output_*``.
     """
     core = folder / CORE if (folder / CORE).is_dir() else folder
-    bands = parse_bands(_text(core / "EIGVAL.OUT"), _text(core / "EFERMI.OUT"))
+    bands = parse_bands(output_text(core / "EIGVAL.OUT"), output_text(core / "EFERMI.OUT"))
     ground = folder / GROUND
-    expected = parse_core_level(_optional(ground / "EVALCORE.OUT"))
-    loops = [int(number) for number in _LOOP.findall(_optional(core / "INFO.OUT"))]
-    log = _optional(core / LOGS["scf"])
+    expected = parse_core_level(text_if_there(ground / "EVALCORE.OUT"))
+    loops = [int(number) for number in _LOOP.findall(text_if_there(core / "INFO.OUT"))]
+    log = text_if_there(core / LOGS["scf"])
     check_core_level(
         bands,
         promoted.level if expected is None else expected,
         energies=(
-            last_energy(_optional(ground / "TOTENERGY.OUT")),
-            last_energy(_optional(core / "TOTENERGY.OUT")),
+            last_energy(text_if_there(ground / "TOTENERGY.OUT")),
+            last_energy(text_if_there(core / "TOTENERGY.OUT")),
         ),
         not_found=energies_not_found(log, max(loops, default=1)),
     )
@@ -195,7 +196,7 @@ def bse_of(folder: Path) -> Bse:
 
 
 def _bse(core: Path, deck: Deck, bands: Bands, promoted: Promoted) -> Bse:
-    text = _text(core / "EIGVAL_BSE.OUT")
+    text = output_text(core / "EIGVAL_BSE.OUT")
     found = [float(value) for value in _TRANSITIONS.findall(text)]
     size = int(text.split()[0]) if text.split() and text.split()[0].isdigit() else 0
     if not found or len(found) != size:
@@ -226,7 +227,9 @@ def _mean(core: Path) -> tuple[FloatArray, FloatArray]:
             "(optcomp 1 1, 2 2 and 3 3).",
         )
     tables = {
-        epsilon_name(each): imaginary_part(_text(core / epsilon_name(each)), epsilon_name(each))
+        epsilon_name(each): imaginary_part(
+            output_text(core / epsilon_name(each)), epsilon_name(each)
+        )
         for each in there
     }
     return isotropic(tables)
@@ -294,19 +297,5 @@ def _parsed(text: str) -> Deck:
 
 
 def _version(core: Path) -> str | None:
-    match = _VERSION.search(_optional(core / "INFO.OUT"))
+    match = _VERSION.search(text_if_there(core / "INFO.OUT"))
     return None if match is None else match.group(1)
-
-
-def _text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        raise CodeError("output_missing", f"The run left no {path.name}.") from None
-    if not text.strip():
-        raise CodeError("output_empty", f"{path.name} is empty.")
-    return text
-
-
-def _optional(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

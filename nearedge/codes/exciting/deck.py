@@ -69,8 +69,9 @@ class Deck:
         """
         if not self.names_absorber:
             raise IngestError(
-                f"{DECK} names no absorbing atom (xas, xasspecies, xasatom): the spectrum is of "
-                "all atoms with that core level"
+                f"{DECK} names no absorbing atom (xas, xasspecies, xasatom): its spectrum is the "
+                "sum over all atoms with that core level and belongs to no one site; run it once "
+                "for each site"
             )
         species = int(_number(self.bse, "xasspecies", 0))
         atom = int(_number(self.bse, "xasatom", 0))

@@ -5,27 +5,30 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nearedge.codes.packed import find_packed, read_packed
+from nearedge.codes.outputs import find_packed, read_packed
+from nearedge.codes.signs import Sign, failure_by_signs
 from nearedge.errors import CodeError
 
 LOG = "exciting.log"
 GROUND_STATE, EXCITED_STATE = "INFO.OUT", "INFOXS.OUT"
 _STARTED = re.compile(r"started for task\s+(\d+)")
 _STOPPED = re.compile(r"stopped for task\s+(\d+)")
-# Pattern in the log, name, sentence; the first match wins.
+# The first match wins.
 _SIGNS = (
-    (
-        r"Reached self-consistent loops maximum",
+    Sign(
+        r"(?i)Reached self-consistent loops maximum",
         "scf_not_converged",
         "the ground state did not converge",
     ),
-    (
-        r"(?:species|speciespath)[^\n]*(?:not found|does not exist|cannot)|"
+    Sign(
+        r"(?i)(?:species|speciespath)[^\n]*(?:not found|does not exist|cannot)|"
         r"(?:error opening|cannot open|No such file)[^\n]*\.xml",
         "species_missing",
         "a species file is missing",
     ),
-    (r"not enough (?:empty )?states|nempty", "too_few_bands", "there are too few empty bands"),
+    Sign(
+        r"(?i)not enough (?:empty )?states|nempty", "too_few_bands", "there are too few empty bands"
+    ),
 )
 
 
@@ -60,9 +63,4 @@ def check_logs(folder: Path) -> None:
 
 def failure_of(return_code: int, log: str) -> CodeError:
     """Name the failure of a run that ended with an exit code other than 0."""
-    for pattern, name, sentence in _SIGNS:
-        if re.search(pattern, log, re.IGNORECASE):
-            return CodeError(name, f"exciting stopped: {sentence}.", log)
-    return CodeError(
-        "stage_failed", f"exciting stopped with exit code {return_code}; see its log.", log
-    )
+    return failure_by_signs("exciting", _SIGNS, return_code, log)

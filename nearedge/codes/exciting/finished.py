@@ -11,7 +11,7 @@ from nearedge.codes.exciting.inputs import make_inputs
 from nearedge.codes.exciting.parse import read_deck, read_folder
 from nearedge.codes.finished.recognition import recognise
 from nearedge.codes.finished.runs import Described, iter_run_folders
-from nearedge.codes.packed import SUFFIXES, find_packed, read_packed
+from nearedge.codes.outputs import SUFFIXES, find_packed, read_packed
 from nearedge.schemas.calculation import Parameter
 
 _WANTED = (

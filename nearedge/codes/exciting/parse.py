@@ -16,7 +16,7 @@ import numpy as np
 from nearedge.codes.base import CodeResult
 from nearedge.codes.exciting.deck import DECK, Deck, parse_deck
 from nearedge.codes.exciting.failures import EXCITED_STATE, GROUND_STATE, check_logs
-from nearedge.codes.packed import SUFFIXES, find_packed, read_packed, unpacked_name
+from nearedge.codes.outputs import SUFFIXES, find_packed, packed_input, read_packed, unpacked_name
 from nearedge.codes.tables import isotropic, read_table
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
@@ -81,11 +81,8 @@ def read_deck(folder: Path) -> Deck:
     CodeError
         ``input_missing`` or ``bad_input``.
     """
-    path = find_packed(folder, DECK)
-    if path is None:
-        raise CodeError("input_missing", f"There is no {DECK} beside the spectra: add it.")
     try:
-        return parse_deck(read_packed(path))
+        return parse_deck(packed_input(folder, DECK))
     except (IngestError, ValueError) as error:
         raise CodeError("bad_input", f"{error}.") from None
 

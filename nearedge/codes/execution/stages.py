@@ -17,6 +17,7 @@ from nearedge.codes.execution.stage import (
     run_stage,
     write_files,
 )
+from nearedge.codes.outputs import text_if_there
 from nearedge.errors import CodeError, ResourceError
 
 SECOND_ATTEMPT = (
@@ -71,8 +72,7 @@ class Stages:
 
     def text(self, name: str) -> str:
         """Return what is in a file that a stage may have left; nothing where it did not."""
-        path = self.folder / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return text_if_there(self.folder / name)
 
     def ended(self, result: CodeResult, attempts: int = 1) -> CodeResult:
         """Return `result` with what it cost, and a warning where it took two attempts."""

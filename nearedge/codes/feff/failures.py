@@ -14,6 +14,7 @@ import numpy as np
 from nearedge.codes import site
 from nearedge.codes.execution.stage import DISK_SIGNS, MEMORY_SIGNS
 from nearedge.codes.feff.deck import Deck, parse_deck
+from nearedge.codes.signs import Sign, first_sign
 from nearedge.errors import CodeError, InputRefused, NearEdgeError, ResourceError
 from nearedge.spectra.spectrum import FloatArray
 
@@ -27,27 +28,27 @@ MIN_DISTANCE = 0.8
 MIN_CORE_DISTANCE = 0.5
 """Å. Bonds to hydrogen are as short as 0.74 Å."""
 
-# First match wins: pattern in the logs, name, sentence.
-_LOG_SIGNS = (
-    (r"No atoms or overlap", "unused_potential", "a potential belongs to no atom"),
-    (
+# The first match wins.
+_SIGNS = (
+    Sign(r"No atoms or overlap", "unused_potential", "a potential belongs to no atom"),
+    Sign(
         r"Reduce convergence factors in SCF|Cannot run with specified ca1",
         "bad_input",
         "the mixing in the SCF card is out of range",
     ),
-    (
+    Sign(
         r"FRNRM|Cannot determine Norman radius",
         "norman_radius",
         "an atom has too few neighbours for its Norman radius; is the absorber isolated, or is the "
         "cell mostly empty?",
     ),
-    (
+    Sign(
         r"Cannot find all representative atoms",
         "fms_radius_too_small",
         "a kind of atom is not within the radius of FMS or SCF",
     ),
-    (r"TWO ATOMS VERY CLOSE", "atoms_too_close", "two atoms are very close together"),
-    (
+    Sign(r"TWO ATOMS VERY CLOSE", "atoms_too_close", "two atoms are very close together"),
+    Sign(
         r"subroutine corval|CORVAL",
         "core_valence_separation",
         "core and valence states cannot be told apart; check for atoms that are too close",
@@ -198,9 +199,9 @@ def failure_of(message: str, logs: str, stage: str) -> NearEdgeError:
     if "timed out" in message or "timeout" in message.lower():
         said = message.splitlines()[0]
         return CodeError("stage_timeout", f"FEFF took too long: {said}; allow more time.", logs)
-    for pattern, name, sentence in _LOG_SIGNS:
-        if re.search(pattern, said):
-            return CodeError(name, f"FEFF stopped in stage {stage}: {sentence}.", logs)
+    if seen := first_sign(_SIGNS, said):
+        sign, _ = seen
+        return CodeError(sign.name, f"FEFF stopped in stage {stage}: {sign.sentence}.", logs)
     return CodeError(
         "stage_failed", f"FEFF stopped in stage {stage} without a known reason; see its log.", logs
     )

@@ -17,12 +17,19 @@ from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
 from nearedge.codes.execution.process import Supervised
-from nearedge.codes.execution.stage import MIN_FREE_BYTES, claim, disk_errors, write_files
+from nearedge.codes.execution.stage import (
+    MIN_FREE_BYTES,
+    claim,
+    disk_errors,
+    log_tail,
+    write_files,
+)
 from nearedge.codes.execution.stages import Stages, twice
 from nearedge.codes.feff.deck import Deck, parse_deck
 from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
 from nearedge.codes.feff.inputs import DECK, safer_mixing
 from nearedge.codes.feff.parse import parse_xmu, scf_converged
+from nearedge.codes.outputs import text_if_there
 from nearedge.errors import CodeError, ResourceError
 
 ALLOCATOR = {
@@ -204,7 +211,7 @@ def _lines(outcome: _Outcome, data: bytes) -> Iterator[dict[str, str]]:
 
 def _why(outcome: _Outcome, folder: Path, stage_timeout: float) -> Exception:
     """Name the reason of a run that gave nothing."""
-    logs = log_tail(folder)
+    logs = last_words(folder)
     if outcome.timed_out:
         return CodeError(
             "stage_timeout",
@@ -225,18 +232,13 @@ def _why(outcome: _Outcome, folder: Path, stage_timeout: float) -> Exception:
     return failure_of(outcome.message, logs, outcome.stage)
 
 
-def log_tail(folder: Path) -> str:
+def last_words(folder: Path) -> str:
     """Return the ends of FEFF's logs, those written last at the end."""
     logs = sorted(
         (path for path in (*folder.glob("log*.dat"), folder / RUN_LOG) if path.is_file()),
         key=lambda path: path.stat().st_mtime,
     )
-    parts = []
-    for path in logs:
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
-        if text:
-            parts.append(f"[{path.name}]\n{text[-_TAIL:]}")
-    return "\n".join(parts)[-3 * _TAIL :]
+    return log_tail(folder, *(path.name for path in logs))[-3 * _TAIL :]
 
 
 def read_folder(folder: Path) -> CodeResult:
@@ -249,9 +251,9 @@ def read_folder(folder: Path) -> CodeResult:
     """
     if (folder / RETRY_FOLDER).is_dir():
         folder = folder / RETRY_FOLDER
-    deck = parse_deck(_read(folder / DECK))
+    deck = parse_deck(text_if_there(folder / DECK))
     if not (folder / "xmu.dat").exists():
-        logs = log_tail(folder)
+        logs = last_words(folder)
         if not logs:
             raise CodeError("output_missing", f"{folder.name} has no xmu.dat: FEFF has not run.")
         raise failure_of("", logs, "that it reached")
@@ -260,12 +262,12 @@ def read_folder(folder: Path) -> CodeResult:
 
 def _checked_result(deck: Deck, folder: Path) -> CodeResult:
     """Read the output and make sure that it is converged, and of what was asked."""
-    logs = log_tail(folder)
+    logs = last_words(folder)
     if "SCF" in deck.cards and not scf_converged(
-        _read(folder / "log1.dat"), _read(folder / "convergence.scf")
+        text_if_there(folder / "log1.dat"), text_if_there(folder / "convergence.scf")
     ):
         raise CodeError("scf_not_converged", "FEFF's self-consistent field did not converge.", logs)
-    text = _read(folder / "xmu.dat")
+    text = text_if_there(folder / "xmu.dat")
     if not text and shutil.disk_usage(folder).free < MIN_FREE_BYTES:
         raise ResourceError(f"The disk of {folder} is full; FEFF wrote no xmu.dat. Free some.")
     try:
@@ -274,10 +276,3 @@ def _checked_result(deck: Deck, folder: Path) -> CodeResult:
         return replace(xmu.result(), warnings=warnings_for(deck))
     except CodeError as error:
         raise CodeError(error.name, error.message, logs) from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""

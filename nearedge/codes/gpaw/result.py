@@ -24,6 +24,7 @@ from nearedge.codes.gpaw.runner_files import (
     STATES_LOG,
     STICKS,
 )
+from nearedge.codes.outputs import output_text
 from nearedge.errors import CodeError
 from nearedge.schemas.calculation import Parameter
 from nearedge.schemas.spectrum import Broadening, EnergyReference
@@ -76,9 +77,9 @@ def read_run(folder: Path) -> CodeResult:
 def _result(folder: Path) -> CodeResult:
     if (folder / FAILURE).is_file():
         raise why(folder, 1)
-    text = _text(folder, INPUT)
-    plan, asked = parse_plan(_text(folder, PLAN)), parse_asked(text)
-    sticks = parse_sticks(_text(folder, STICKS))
+    text = output_text(folder / INPUT)
+    plan, asked = parse_plan(output_text(folder / PLAN)), parse_asked(text)
+    sticks = parse_sticks(output_text(folder / STICKS))
     if sticks.header.input != hashlib.sha256(text.encode()).hexdigest():
         raise CodeError("output_foreign", f"{STICKS} was not computed from this {INPUT}.")
     if asked.cell[0].specie.symbol != plan.absorber:
@@ -125,10 +126,3 @@ def _results(header: Header, asked: Asked) -> dict[str, Parameter]:
     for name, mesh in (("scf_mesh", asked.scf_mesh), ("spectrum_mesh", asked.spectrum_mesh)):
         results[name] = Parameter(value=[*mesh])
     return results
-
-
-def _text(folder: Path, name: str) -> str:
-    path = folder / name
-    if not path.is_file():
-        raise CodeError("output_missing", f"{name} is missing.")
-    return path.read_text(encoding="utf-8", errors="replace")

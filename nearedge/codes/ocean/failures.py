@@ -9,23 +9,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nearedge.codes.packed import find_packed, read_packed
+from nearedge.codes.outputs import find_packed, read_packed
+from nearedge.codes.signs import Sign, failure_by_signs
 from nearedge.errors import CodeError
 
 LOG = "ocean.log"
 SCF_OUTPUTS = ("DFT/scf.out", "DFT/SCF/scf.out", "scf.out")
 """Where pw.x leaves its output, below the run's folder."""
 _STAGE = re.compile(r"^\s*(.{1,40}?)\s+stage failed", re.IGNORECASE | re.MULTILINE)
-# Pattern in the log, name, sentence; the first match wins.
+# The first match wins.
 _SIGNS = (
-    (
-        r"(?:cannot|failed to|unable to) (?:open|find|locate)[^\n]*(?:psp|pseudo|pp_database)|"
+    Sign(
+        r"(?i)(?:cannot|failed to|unable to) (?:open|find|locate)[^\n]*(?:psp|pseudo|pp_database)|"
         r"database[^\n]*not found",
         "pseudopotential_missing",
-        "OCEAN finds no pseudopotential: install its database (pp_database in ocean.in)",
+        "it finds no pseudopotential: install its database (pp_database in ocean.in)",
     ),
-    (
-        r"convergence NOT achieved",
+    Sign(
+        r"(?i)convergence NOT achieved",
         "scf_not_converged",
         "the self-consistent field did not converge",
     ),
@@ -52,11 +53,6 @@ def check_scf(folder: Path) -> None:
 
 def failure_of(return_code: int, log: str) -> CodeError:
     """Name the failure of a run that ended with an exit code other than 0."""
-    for pattern, name, sentence in _SIGNS:
-        if re.search(pattern, log, re.IGNORECASE):
-            return CodeError(name, f"{sentence[0].upper()}{sentence[1:]}.", log)
     stage = _STAGE.search(log)
     where = f" in its stage {stage.group(1).split()[-1]}" if stage else ""
-    return CodeError(
-        "stage_failed", f"OCEAN stopped{where} with exit code {return_code}; see its log.", log
-    )
+    return failure_by_signs("OCEAN", _SIGNS, return_code, log, where=where)

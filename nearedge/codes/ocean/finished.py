@@ -11,7 +11,7 @@ from nearedge.codes.finished.runs import Described, iter_run_folders
 from nearedge.codes.ocean.deck import DECK, deck_edges, parse_cards, stated_parameters
 from nearedge.codes.ocean.inputs import make_inputs
 from nearedge.codes.ocean.parse import find_site, read_deck, read_folder
-from nearedge.codes.packed import find_packed, read_packed
+from nearedge.codes.outputs import find_packed, read_packed
 from nearedge.schemas.calculation import Parameter
 
 

@@ -31,7 +31,7 @@ from nearedge.codes.ocean.deck import (
     photon_weight,
 )
 from nearedge.codes.ocean.failures import check_scf
-from nearedge.codes.packed import find_packed, read_packed, unpacked_name
+from nearedge.codes.outputs import find_packed, packed_input, read_packed, unpacked_name
 from nearedge.codes.tables import isotropic, read_table
 from nearedge.errors import CodeError, IngestError
 from nearedge.schemas.calculation import Parameter
@@ -199,11 +199,8 @@ def read_deck(folder: Path) -> tuple[Cards, Structure]:
     CodeError
         ``input_missing`` or ``bad_input``.
     """
-    path = find_packed(folder, DECK)
-    if path is None:
-        raise CodeError("input_missing", f"There is no {DECK} beside the spectra: add it.")
     try:
-        cards = parse_cards(read_packed(path))
+        cards = parse_cards(packed_input(folder, DECK))
         return cards, deck_structure(cards)
     except (IngestError, ValueError) as error:
         raise CodeError("bad_input", str(error)) from None

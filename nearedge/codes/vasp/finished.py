@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from nearedge.codes.base import InputSet
 from nearedge.codes.finished.recognition import recognise
 from nearedge.codes.finished.runs import Described, iter_run_folders
-from nearedge.codes.packed import SUFFIXES, find_packed, read_packed
+from nearedge.codes.outputs import SUFFIXES, find_packed, read_packed
 from nearedge.codes.vasp.deck import (
     INCAR,
     KPOINTS,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from nearedge.codes.base import CodeResult
-from nearedge.codes.packed import find_packed, read_packed
+from nearedge.codes.outputs import find_packed, read_packed
 from nearedge.codes.tables import read_table
 from nearedge.codes.vasp.deck import INCAR, POSCAR, Tags, integer, number, parse_incar
 from nearedge.errors import CodeError, IngestError

@@ -13,7 +13,7 @@ from pymatgen.core import SETTINGS
 from pymatgen.io.vasp import PotcarSingle
 
 from nearedge.codes.base import Availability
-from nearedge.codes.packed import find_packed, read_packed
+from nearedge.codes.outputs import find_packed, read_packed
 from nearedge.errors import CodeError, ResourceError
 
 REMEDY = "name their folder in PMG_VASP_PSP_DIR, as pymatgen has it"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nearedge.codes.base import CodeResult
 from nearedge.codes.execution.stage import log_tail
+from nearedge.codes.outputs import output_text
 from nearedge.codes.xspectra.average import Polarised, assembled
 from nearedge.codes.xspectra.decks import POLARISATIONS, SCF, Files
 from nearedge.codes.xspectra.foreign import read_foreign
@@ -70,7 +71,7 @@ def _result(folder: Path) -> CodeResult:
     if not (folder / POLARISATIONS).is_file():
         return read_foreign(folder)
     directions = _directions(folder)
-    log = _text(folder, f"{SCF}.out")
+    log = output_text(folder / f"{SCF}.out")
     scf = parse_scf(log)
     runs = [Files(number) for number in range(1, len(directions) + 1)]
     polarised = [
@@ -81,7 +82,7 @@ def _result(folder: Path) -> CodeResult:
 
 def _directions(folder: Path) -> list[_Direction]:
     try:
-        directions = _DIRECTIONS.validate_json(_text(folder, POLARISATIONS))
+        directions = _DIRECTIONS.validate_json(output_text(folder / POLARISATIONS))
     except ValidationError as error:
         raise CodeError(
             "output_foreign", f"{POLARISATIONS} is damaged: {error.errors()[0]['msg']}."
@@ -95,7 +96,7 @@ def _polarised(folder: Path, files: Files, polarisation: _Direction) -> Polarise
     for name in (files.lanczos_log, files.chain, files.plot_log, files.spectrum):
         if not (folder / name).is_file():
             raise CodeError("missing_polarisation", f"Polarisation {files.number} has no {name}.")
-    lanczos = parse_lanczos(_text(folder, files.lanczos_log), files.lanczos_log)
+    lanczos = parse_lanczos(output_text(folder / files.lanczos_log), files.lanczos_log)
     if lanczos.direction is not None and not np.allclose(
         lanczos.direction, polarisation.direction, atol=1e-5
     ):
@@ -104,9 +105,9 @@ def _polarised(folder: Path, files: Files, polarisation: _Direction) -> Polarise
             f"{files.lanczos_log} is of polarisation {lanczos.direction}, not of "
             f"{polarisation.direction}.",
         )
-    log = _text(folder, files.plot_log)
+    log = output_text(folder / files.plot_log)
     zero = parse_energy_zero(log, files.plot_log)
-    table = parse_xanes(_text(folder, files.spectrum), files.spectrum, plotted_to(log))
+    table = parse_xanes(output_text(folder / files.spectrum), files.spectrum, plotted_to(log))
     return Polarised(polarisation.weight, zero, table, lanczos)
 
 
@@ -115,10 +116,3 @@ def _restart(folder: Path, runs: list[Files]) -> dict[str, bytes]:
     names = [f"{SCF}.out"]
     names += [name for files in runs for name in (files.chain, files.lanczos_log)]
     return {name: (folder / name).read_bytes() for name in names}
-
-
-def _text(folder: Path, name: str) -> str:
-    path = folder / name
-    if not path.is_file():
-        raise CodeError("output_missing", f"{name} is missing.")
-    return path.read_text(encoding="utf-8", errors="replace")

@@ -9,13 +9,20 @@ import pytest
 from nearedge.codes import get_code
 from nearedge.codes.base import BadRun, FinishedRun
 from nearedge.codes.exciting.parse import read_deck
+from nearedge.structures.absorbers import unique_absorbers
 
 
 def test_a_spectrum_of_several_atoms_is_not_given_to_one(recorded: Path) -> None:
-    """The recorded input has both N 1s levels in one spectrum and names no atom."""
+    """The recorded spectrum has the 1s levels of two N that no symmetry makes equal."""
+    deck = read_deck(recorded)
+    assert deck.bse["nstlbse"].split()[:2] == ["1", "2"], "two core levels"
+    assert [each.equivalent for each in unique_absorbers(deck.structure, "N")] == [(13,), (14,)]
     (run,) = get_code("exciting").finished(recorded)
     assert isinstance(run, BadRun)
-    assert "names no absorbing atom" in run.reason
+    assert run.reason == (
+        "input.xml names no absorbing atom (xas, xasspecies, xasatom): its spectrum is the sum "
+        "over all atoms with that core level and belongs to no one site; run it once for each site"
+    )
 
 
 def test_the_structure_of_the_recorded_input_is_read(recorded: Path) -> None:

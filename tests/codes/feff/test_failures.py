@@ -5,7 +5,7 @@ import pytest
 from nearedge.codes.feff import run as run_module
 from nearedge.codes.feff.deck import parse_deck
 from nearedge.codes.feff.failures import check_deck, failure_of, warnings_for
-from nearedge.codes.feff.run import log_tail, run_feff
+from nearedge.codes.feff.run import last_words, run_feff
 from nearedge.errors import CodeError, InputRefused, ResourceError
 
 TI = "0   22   Ti   -1   -1   0.0001   0"
@@ -90,7 +90,7 @@ def test_a_malformed_deck_is_bad_input(recorded, spoil) -> None:
 )
 def test_a_dead_run_is_named_from_its_logs(recorded, case: str, name: str) -> None:
     recording = recorded(case)
-    logs = log_tail(recording.folder)
+    logs = last_words(recording.folder)
     error = failure_of(recording.outcome["message"], logs, recording.outcome["stage"])
     assert isinstance(error, CodeError)
     assert error.name == name
@@ -101,7 +101,7 @@ def test_a_dead_run_is_named_from_its_logs(recorded, case: str, name: str) -> No
 def test_a_full_disk_is_not_the_calculations_fault(recorded) -> None:
     recording = recorded("disk_full")
     message = recording.outcome["message"]
-    assert isinstance(failure_of(message, log_tail(recording.folder), "atomic"), ResourceError)
+    assert isinstance(failure_of(message, last_words(recording.folder), "atomic"), ResourceError)
     # The log that says so may be on the same full disk.
     assert isinstance(failure_of(message, "", "atomic"), ResourceError)
 

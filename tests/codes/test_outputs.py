@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.codes import packed
-from nearedge.codes.packed import find_packed, read_packed, unpacked_name
+from nearedge.codes import outputs
+from nearedge.codes.outputs import (
+    find_packed,
+    output_text,
+    packed_input,
+    read_packed,
+    text_if_there,
+    unpacked_name,
+)
 from nearedge.errors import CodeError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -49,7 +56,7 @@ def test_a_cut_or_foreign_stream_is_truncated(tmp_path: Path, suffix: str) -> No
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "MAX_BYTES", 1000)
+    monkeypatch.setattr(outputs, "MAX_BYTES", 1000)
     path = tmp_path / "OUTCAR.xz"
     path.write_bytes(lzma.compress(bytes(10_000_000)))
     with pytest.raises(CodeError, match="larger than"):
@@ -61,3 +68,24 @@ def test_a_file_that_is_gone_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CodeError) as raised:
         read_packed(tmp_path / "OUTCAR")
     assert raised.value.name == "output_missing"
+
+
+def test_a_text_is_there_is_not_or_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "scf.out"
+    assert text_if_there(path) == ""
+    for content, failure in ((None, "output_missing"), (" \n", "output_empty")):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(CodeError) as raised:
+            output_text(path)
+        assert raised.value.name == failure
+    path.write_bytes(b"energy \xff")
+    assert output_text(path) == text_if_there(path) == "energy �"
+
+
+def test_an_input_that_was_not_kept_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(CodeError, match=r"no ocean\.in beside the spectra: add it") as raised:
+        packed_input(tmp_path, "ocean.in")
+    assert raised.value.name == "input_missing"
+    (tmp_path / "ocean.in.gz").write_bytes(gzip.compress(b"nkpt { 2 2 2 }"))
+    assert packed_input(tmp_path, "ocean.in") == "nkpt { 2 2 2 }"

@@ -1,4 +1,4 @@
-"""Text files of a run, as they are or compressed on their own (.gz, .bz2, .xz)."""
+"""Text files that a run left, as they are or compressed on their own (.gz, .bz2, .xz)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,42 @@ _OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
     ".xz": lambda path: cast(IO[bytes], lzma.LZMAFile(path)),  # noqa: SIM115
 }
 SUFFIXES = tuple(_OPENERS)
+
+
+def output_text(path: Path) -> str:
+    """Return the text of a file that a run must have left.
+
+    Raises
+    ------
+    CodeError
+        ``output_missing`` or ``output_empty``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise CodeError("output_missing", f"The run left no {path.name}.") from None
+    if not text.strip():
+        raise CodeError("output_empty", f"{path.name} is empty.")
+    return text
+
+
+def text_if_there(path: Path) -> str:
+    """Return the text of a file that a run may have left, nothing where it did not."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def packed_input(folder: Path, name: str) -> str:
+    """Return the text of the input that a finished run must have kept.
+
+    Raises
+    ------
+    CodeError
+        ``input_missing``, or what `read_packed` raises.
+    """
+    path = find_packed(folder, name)
+    if path is None:
+        raise CodeError("input_missing", f"There is no {name} beside the spectra: add it.")
+    return read_packed(path)
 
 
 def find_packed(folder: Path, name: str) -> Path | None:
