@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearedge.errors import DatasetError, SpectrumError
 from nearedge.makers.featurize import FeaturizeOutcome
+from nearedge.makers.grids import aligned_grid, choose_grid, on_grid
 from nearedge.makers.splits import Split, missing_labels, with_materials
 from nearedge.schemas import DatasetDoc, GridDoc, SpectrumKind, StructureDoc
 from nearedge.schemas.dataset import DatasetRow
 from nearedge.schemas.document import content_hash
-from nearedge.spectra.grid import OMNIXAS_ONSETS, Grid, omnixas_grid, to_grid
+from nearedge.spectra.grid import Grid
+from nearedge.spectra.outliers import outliers
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
 from nearedge.store.connection import connect
 from nearedge.store.learned import DatasetStore
@@ -32,9 +34,9 @@ from nearedge.store.records import SpectrumRow
 from nearedge.store.spectra_store import SpectraStore
 
 _MATERIAL_ID = re.compile(r"(mp|mvc)-\d+")
-STEP = 0.25
-WIDTH = 35.0
-"""eV: step and width of OmniXAS's grids (arXiv:2409.19552), kept for elements it does not have."""
+OUTLIER_SIGMA = {"feff": 2.5}
+OTHER_SIGMA = 5.0
+"""OmniXAS's rules (arXiv:2409.19552): FEFF's, and VASP's, which all other codes get."""
 _DIGITS = 10
 """Of the values that a data set's hash is made of, counted from the largest of them: above
 rounding, below anything physical, whatever the unit (a cross section in Å² is about 1e-4)."""
@@ -50,6 +52,7 @@ class FreezeOutcome(BaseModel):
     parts: dict[str, int] = Field(description="Part to number of rows.")
     grid: GridDoc
     unit: AbsorptionUnit
+    outliers: int = Field(0, description="Rows that are marked; they are kept.")
     left_out: dict[str, str] = Field(
         default_factory=dict, description="Label of each spectrum left out to the reason."
     )
@@ -72,16 +75,24 @@ class FreezeMaker(Maker):
         Unit of the frozen absorption; OmniXAS's by default.
     grid
         Energies; None takes OmniXAS's grid for the element where the spectra cover it, and one of
-        the same step and width from where most of them begin otherwise.
+        the same step and width otherwise, laid by where most of them rise.
+    aligned_to
+        Name or id of a data set of the same element by another code: its grid is taken, moved by
+        one shift so that both codes' spectra rise at the same point of it.
     split
         How rows are divided.
+    outlier_sigma
+        Rows are marked that lie, at any energy, further than so many standard deviations from the
+        mean of the part ``train``. None takes what OmniXAS has for the code, 0 marks nothing.
     """
 
     name: str = "freeze"
     dataset: str = "dataset"
     unit: AbsorptionUnit = AbsorptionUnit.MILLIBOHR2
     grid: GridDoc | None = None
+    aligned_to: str | None = None
     split: Split = field(default_factory=Split)
+    outlier_sigma: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the maker with its options as dictionaries: FireWorks would store them as text."""
@@ -114,6 +125,8 @@ class FreezeMaker(Maker):
             split=self.split,
             unit=AbsorptionUnit(self.unit),
             grid=self.grid,
+            aligned_to=self.aligned_to,
+            outlier_sigma=self.outlier_sigma,
             refused=refused,
         )
 
@@ -126,6 +139,8 @@ def freeze_dataset(
     split: Split | None = None,
     unit: AbsorptionUnit = AbsorptionUnit.MILLIBOHR2,
     grid: GridDoc | None = None,
+    aligned_to: str | None = None,
+    outlier_sigma: float | None = None,
     refused: dict[str, str] | None = None,
 ) -> FreezeOutcome:
     """Freeze and store a data set; see `FreezeMaker`.
@@ -150,6 +165,8 @@ def freeze_dataset(
     missing = missing_labels(split, rows)
     rows = [row for row in _named(rows, split) if row.label not in left_out]
     spectra, unusable = _spectra(store, rows, unit)
+    if grid is None and aligned_to is not None:
+        grid = _grid_like(database, DatasetStore(database).get(aligned_to), rows, spectra)
     grid = grid or choose_grid(found[0].absorber, found[0].edge, list(spectra.values()))
     values: list[FloatArray] = []
     kept: list[DatasetRow] = []
@@ -164,7 +181,24 @@ def freeze_dataset(
     if not kept:
         reason = next(iter(left_out.values()), "the split names none of them")
         raise DatasetError(f"None of the {len(found)} spectra can be frozen: {reason}")
-    dataset = _document(name, found[0], kept, values, split, unit, grid, query, left_out)
+    if outlier_sigma is None:
+        outlier_sigma = OUTLIER_SIGMA.get(found[0].code, OTHER_SIGMA)
+    dataset = _document(
+        name,
+        found[0],
+        kept,
+        np.stack(values),
+        split,
+        outlier_sigma,
+        unit=unit,
+        grid=grid,
+        query={
+            "spectra": query.model_dump(mode="json", exclude_none=True),
+            "split": split.summary(),
+            "left_out": len(left_out),
+            **({} if aligned_to is None else {"aligned_to": aligned_to}),
+        },
+    )
     DatasetStore(database).put(dataset)
     return FreezeOutcome(
         dataset_id=dataset.dataset_id,
@@ -172,6 +206,7 @@ def freeze_dataset(
         parts={part: len(numbers) for part, numbers in dataset.split.items()},
         grid=grid,
         unit=unit,
+        outliers=sum(row.outlier for row in dataset.rows),
         left_out=left_out,
         missing=missing,
     )
@@ -217,27 +252,6 @@ def targets_of(
     return values if numbers is None else values[list(numbers)]
 
 
-def choose_grid(absorber: str, edge: str, spectra: Sequence[Spectrum]) -> GridDoc:
-    """Return OmniXAS's grid of the element where most spectra cover 80 % of it, else a like one.
-
-    Raises
-    ------
-    DatasetError
-        If there is no spectrum to derive a grid from.
-    """
-    if not spectra:
-        raise DatasetError("There is no usable spectrum to choose an energy grid for.")
-    first = float(np.median([s.energy[0] for s in spectra]))
-    last = float(np.median([s.energy[-1] for s in spectra]))
-    if edge == "K" and absorber in OMNIXAS_ONSETS:
-        grid = omnixas_grid(absorber)
-        shared = min(last, grid.stop) - max(first, grid.start)
-        if shared >= 0.8 * (grid.stop - grid.start):
-            return GridDoc(start=grid.start, step=grid.step, points=grid.points)
-    points = int(min(WIDTH, last - first) / STEP) + 1
-    return GridDoc(start=round(first, 3), step=STEP, points=max(points, 2))
-
-
 def _check_alike(found: Sequence[SpectrumRow], query: SpectrumQuery) -> None:
     if not found:
         conditions = query.model_dump(exclude_none=True)
@@ -267,6 +281,8 @@ def _row(row: SpectrumRow, structure: StructureDoc) -> DatasetRow:
         absorbing_index=index,
         group=label if published else row.structure_id,
         label=f"{label}_{index:03d}",
+        formula=row.formula,
+        edge_energy=row.edge_energy,
     )
 
 
@@ -293,17 +309,41 @@ def _spectra(
     return spectra, unusable
 
 
+def _grid_like(
+    database: MongoDatabase,
+    reference: DatasetDoc,
+    rows: Sequence[DatasetRow],
+    spectra: Mapping[str, Spectrum],
+) -> GridDoc:
+    """Return the grid of `reference`, moved to where the spectra of `rows` rise."""
+    energies = Grid(reference.grid.start, reference.grid.step, reference.grid.points).energies
+    there = {
+        row.site: Spectrum(energies, values, reference.unit)
+        for row, values in zip(reference.rows, targets_of(database, reference), strict=True)
+    }
+    here = {row.site: spectra[row.spectrum_id] for row in rows if row.spectrum_id in spectra}
+    return aligned_grid(reference.grid, there, here)
+
+
 def _document(
     name: str,
     like: SpectrumRow,
     rows: list[DatasetRow],
-    values: list[FloatArray],
+    values: FloatArray,
     split: Split,
+    outlier_sigma: float,
+    *,
     unit: AbsorptionUnit,
     grid: GridDoc,
-    query: SpectrumQuery,
-    left_out: dict[str, str],
+    query: dict[str, Any],
 ) -> DatasetDoc:
+    parts = split.divide(rows)
+    if outlier_sigma and parts.get("train"):
+        marks = outliers(values, parts["train"], outlier_sigma)
+        rows = [
+            row.model_copy(update={"outlier": bool(mark)})
+            for row, mark in zip(rows, marks, strict=True)
+        ]
     try:
         dataset = DatasetDoc(
             dataset_id="",
@@ -315,20 +355,17 @@ def _document(
             parameters_id=like.parameters_id,
             unit=unit,
             grid=grid,
-            query={
-                "spectra": query.model_dump(mode="json", exclude_none=True),
-                "split": split.summary(),
-                "left_out": len(left_out),
-            },
+            query=query,
             rows=rows,
-            split=split.divide(rows),
+            split=parts,
+            outlier_sigma=outlier_sigma or None,
         )
     except ValidationError as error:
         reason = error.errors(include_input=False, include_url=False)[0]["msg"]
         raise DatasetError(
             f"The split of {name} is refused: {reason.removeprefix('Value error, ')}."
         ) from None
-    return dataset.model_copy(update={"dataset_id": _hash(dataset, np.stack(values))})
+    return dataset.model_copy(update={"dataset_id": _hash(dataset, values)})
 
 
 def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
@@ -336,23 +373,16 @@ def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
     largest = float(np.abs(values).max())
     decimals = _DIGITS - math.ceil(math.log10(largest)) if largest > 0 else 0
     rounded = np.round(values, decimals).astype("<f8") + 0.0  # + 0.0 turns -0.0 into 0.0
-    return content_hash(
-        [
-            [[row.spectrum_id, row.group] for row in dataset.rows],
-            dataset.split,
-            dataset.grid.model_dump(),
-            str(dataset.unit),
-            hashlib.sha256(rounded.tobytes()).hexdigest(),
-        ]
-    )
-
-
-def on_grid(spectrum: Spectrum, grid: GridDoc, absorber: str) -> FloatArray:
-    """Return the absorption on a data set's grid, shape ``(grid.points,)``.
-
-    On OmniXAS's grid of an element the authors' own reading of the last points is kept (see
-    `nearedge.spectra.grid.to_grid`), so that our rows and theirs are the same numbers.
-    """
-    energies = Grid(grid.start, grid.step, grid.points)
-    published = absorber in OMNIXAS_ONSETS and energies == omnixas_grid(absorber)
-    return to_grid(spectrum, energies, own_points_only=published)
+    content: list[object] = [
+        [[row.spectrum_id, row.group] for row in dataset.rows],
+        dataset.split,
+        dataset.grid.model_dump(),
+        str(dataset.unit),
+        hashlib.sha256(rounded.tobytes()).hexdigest(),
+    ]
+    edges = [row.edge_energy for row in dataset.rows]
+    marked = [number for number, row in enumerate(dataset.rows) if row.outlier]
+    # Data sets of releases that kept neither have the ids of then.
+    if dataset.outlier_sigma is not None or any(edge is not None for edge in edges):
+        content.append([edges, dataset.outlier_sigma, marked])
+    return content_hash(content)

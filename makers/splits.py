@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,14 +18,16 @@ class Split(BaseModel):
     """How rows are divided.
 
     ``all`` puts every row into ``train``; ``random`` draws materials for ``val`` and ``test``;
-    ``labels`` takes the rows named, such as ``mp-1234_003``, and leaves out all others.
+    ``stratified`` draws them so that materials with few and with many sites are in each part alike;
+    ``formula`` draws formulas, whose materials stay together; ``labels`` takes the rows named, such
+    as ``mp-1234_003``, and leaves out all others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["all", "random", "labels"] = "all"
-    validation: float = Field(0.1, ge=0, lt=1, description="Share of the materials, random only.")
-    test: float = Field(0.1, ge=0, lt=1, description="Share of the materials, random only.")
+    kind: Literal["all", "random", "stratified", "formula", "labels"] = "all"
+    validation: float = Field(0.1, ge=0, lt=1, description="Share of what is drawn.")
+    test: float = Field(0.1, ge=0, lt=1, description="Share of what is drawn.")
     seed: int = 0
     labels: dict[str, list[str]] = Field(
         default_factory=dict, description="Part to row labels, labels only."
@@ -81,9 +84,42 @@ class Split(BaseModel):
         """
         if self.kind == "labels":
             return _by_label(rows, self.labels)
-        if self.kind == "random":
-            return _by_material(rows, self.validation, self.test, self.seed)
-        return {"train": list(range(len(rows)))}
+        if self.kind == "all":
+            return {"train": list(range(len(rows)))}
+        unit_of = [row.group for row in rows]
+        if self.kind == "formula":
+            unit_of = _formulas(rows)
+        if self.kind == "stratified":
+            part_of = self._stratified(Counter(unit_of))
+        else:
+            part_of = self._random(sorted(set(unit_of)))
+        parts: dict[str, list[int]] = {}
+        for number, unit in enumerate(unit_of):
+            parts.setdefault(part_of[unit], []).append(number)
+        return parts
+
+    def _random(self, units: Sequence[str]) -> dict[str, str]:
+        """Return the part of each unit; it hangs on the units and the seed alone."""
+        order = np.random.default_rng(self.seed).permutation(len(units))
+        names = ["val"] * round(self.validation * len(units))
+        names += ["test"] * round(self.test * len(units))
+        names += ["train"] * (len(units) - len(names))
+        return {units[place]: name for place, name in zip(order, names, strict=True)}
+
+    def _stratified(self, sites: Mapping[str, int]) -> dict[str, str]:
+        """Deal materials out by rising number of sites, each to the part that lacks most."""
+        drawn = np.random.default_rng(self.seed).random(len(sites))
+        units = sorted(sites)
+        order = sorted(range(len(units)), key=lambda n: (sites[units[n]], drawn[n]))
+        shares = {"train": 1 - self.validation - self.test}
+        shares |= {"val": self.validation, "test": self.test}
+        given = dict.fromkeys(shares, 0)
+        part_of: dict[str, str] = {}
+        for count, number in enumerate(order, start=1):
+            part = max(shares, key=lambda name: shares[name] * count - given[name])
+            given[part] += 1
+            part_of[units[number]] = part
+        return part_of
 
 
 def with_materials(rows: Sequence[DatasetRow]) -> list[DatasetRow]:
@@ -94,6 +130,32 @@ def with_materials(rows: Sequence[DatasetRow]) -> list[DatasetRow]:
     spectra are the same, and nothing may learn from one what it is judged on with the other.
     """
     ids = {row.structure_id for row in rows}
+    # Published ids sort before the hexadecimal ids of structures here, so that they give the group
+    # its name.
+    named = _joined([(row.group, row.structure_id) for row in rows], lambda n: (n in ids, n))
+    return [row.model_copy(update={"group": named[row.group]}) for row in rows]
+
+
+def _formulas(rows: Sequence[DatasetRow]) -> list[str]:
+    """Return what must stay together of each row where formulas are drawn.
+
+    Raises
+    ------
+    DatasetError
+        If a row does not say its formula.
+    """
+    lacking = [row.label for row in rows if not row.formula]
+    if lacking:
+        raise DatasetError(f"{lacking[0]} has no formula to divide by.")
+    groups = {row.group for row in rows}
+    named = _joined([(f"{row.formula} ", row.group) for row in rows], lambda n: (n in groups, n))
+    return [named[row.group] for row in rows]
+
+
+def _joined(
+    pairs: Sequence[tuple[str, str]], key: Callable[[str], tuple[bool, str]]
+) -> dict[str, str]:
+    """Return for each name the least, by `key`, of those that pairs join it with."""
     first: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -101,12 +163,10 @@ def with_materials(rows: Sequence[DatasetRow]) -> list[DatasetRow]:
             name = first[name]
         return name
 
-    for row in rows:
-        # Published ids sort before the hexadecimal ids of structures here, so that they give the
-        # group its name.
-        ends = sorted({root(row.group), root(row.structure_id)}, key=lambda n: (n in ids, n))
+    for pair in pairs:
+        ends = sorted({root(name) for name in pair}, key=key)
         first[ends[-1]] = ends[0]
-    return [row.model_copy(update={"group": root(row.group)}) for row in rows]
+    return {name: root(name) for name in list(first)}
 
 
 def missing_labels(split: Split, rows: Sequence[DatasetRow]) -> list[str]:
@@ -132,20 +192,4 @@ def _by_label(rows: Sequence[DatasetRow], labels: dict[str, list[str]]) -> dict[
             )
         seen.add(row.label)
         parts.setdefault(part_of[row.label], []).append(number)
-    return parts
-
-
-def _by_material(
-    rows: Sequence[DatasetRow], validation: float, test: float, seed: int
-) -> dict[str, list[int]]:
-    # Sorted first: the draw hangs on the materials and the seed, not on the order of the rows.
-    materials = sorted({row.group for row in rows})
-    order = np.random.default_rng(seed).permutation(len(materials))
-    counts = {"val": round(validation * len(materials)), "test": round(test * len(materials))}
-    names = ["val"] * counts["val"] + ["test"] * counts["test"]
-    names += ["train"] * (len(materials) - len(names))
-    part_of = {materials[place]: name for place, name in zip(order, names, strict=True)}
-    parts: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        parts.setdefault(part_of[row.group], []).append(number)
     return parts

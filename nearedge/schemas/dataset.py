@@ -37,6 +37,11 @@ class DatasetRow(BaseModel):
     )
     outlier: bool = Field(False, description="Marked by the data set's rule; not left out.")
 
+    @property
+    def site(self) -> str:
+        """One value for this site, whichever code computed its spectrum."""
+        return f"{self.structure_key}:{self.absorbing_index}"
+
 
 class DatasetDoc(Document):
     """What a model was trained on, for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from nearedge.launch.pool import run_workers
 from nearedge.launch.submission import add_workflows
 from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
 from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
-from nearedge.makers.freeze import FreezeMaker, choose_grid, freeze_dataset, targets_of
+from nearedge.makers.freeze import FreezeMaker, freeze_dataset, targets_of
+from nearedge.makers.grids import choose_grid
 from nearedge.makers.predict import open_model, predict_structures
 from nearedge.makers.splits import Split
 from nearedge.makers.train import TrainMaker, train_model
@@ -37,6 +39,7 @@ from nearedge.schemas import (
     StructureDoc,
 )
 from nearedge.schemas.calculation import calculation_id, parameters_id
+from nearedge.schemas.document import content_hash
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.schemas.spectrum import EnergyReference, site_spectrum_id
 from nearedge.settings import Settings
@@ -83,17 +86,21 @@ def record(
     normalization: float | None = 2e-4,
     start: float = 8983.0,
     project: str = "copper",
+    code: str = "feff",
+    zero: float = 0.0,
+    strange: float = 0.0,
 ) -> Record:
     structure = StructureDoc.from_structure(
         crystal(a, other), SourceRef(kind="file", label=material)
     )
     parameters = {"radius": Parameter(value=radius, unit="Å")}
-    pid = parameters_id("feff", "10", parameters)
+    pid = parameters_id(code, "10", parameters)
     cid = calculation_id(structure.structure_key, "Cu", 0, "K", pid)
     energy = start + 0.4 * np.arange(120)
     absorption = (
         1 / (1 + np.exp(-(energy - 8990 - a))) * (1 + 0.1 * np.sin((energy - 8990) * a / 9))
     )
+    absorption += strange * np.exp(-((energy - 9000) ** 2))
     shared: dict[str, Any] = {
         "structure_key": structure.structure_key,
         "structure_id": structure.structure_id,
@@ -101,7 +108,7 @@ def record(
         "elements": structure.elements,
         "absorber": "Cu",
         "edge": "K",
-        "code": "feff",
+        "code": code,
         "code_version": "10",
         "protocol": "fast@1",
         "parameters_id": pid,
@@ -116,11 +123,11 @@ def record(
         kind=SpectrumKind.SITE,
         multiplicity=4,
         calculation_ids=[cid],
-        energy=energy.tolist(),
+        energy=(energy + zero).tolist(),
         absorption=absorption.tolist(),
         unit=AbsorptionUnit.NORMALIZED,
         normalization=normalization,
-        energy_reference=EnergyReference(kind="absolute"),
+        energy_reference=EnergyReference(kind="absolute", edge_energy=8990 + a + zero),
         **shared,
     )
     return Record(calculation, spectrum, structure)
@@ -277,6 +284,68 @@ def test_refused_structures_are_left_out_of_the_data_set(database: Any) -> None:
     outcome = maker.make.original(maker, QUERY, featurized=[features])
     assert outcome.parts == {"train": MATERIALS}
     assert outcome.left_out == {"mp-99_000": "It does not know Po."}
+
+
+def test_a_row_says_its_formula_and_the_edge_that_the_code_states(database: Any) -> None:
+    freeze_dataset(database, "cu", QUERY)
+    row = next(r for r in DatasetStore(database).get("cu").rows if r.label == "mp-3_000")
+    assert (row.formula, row.edge_energy) == ("CuO", pytest.approx(8994.15))
+
+
+def test_outliers_are_marked_by_the_training_part_and_kept(database: Any) -> None:
+    add(database, record("mp-80", 4.31, strange=0.8))
+    train = [f"mp-{i}_000" for i in range(MATERIALS) if i not in (5, 6)]
+    labels = {"train": train, "val": ["mp-80_000", "mp-5_000"]}
+    outcome = freeze_dataset(database, "cu", QUERY, split=Split(kind="labels", labels=labels))
+    dataset = DatasetStore(database).get("cu")
+    assert (outcome.outliers, outcome.parts) == (1, {"train": 10, "val": 2})
+    assert [row.label for row in dataset.rows if row.outlier] == ["mp-80_000"]
+    assert dataset.outlier_sigma == 2.5
+    values = targets_of(database, dataset)
+    learned = values[dataset.split["train"]]
+    band = 2.5 * learned.std(axis=0)
+    beyond = (np.abs(values - learned.mean(axis=0)) > band).any(axis=1)
+    assert [row.outlier for row in dataset.rows] == beyond.tolist()
+    split = Split(kind="labels", labels=labels)
+    none = freeze_dataset(database, "unmarked", QUERY, split=split, outlier_sigma=0)
+    assert (none.outliers, none.dataset_id != outcome.dataset_id) == (0, True)
+    assert len(targets_of(database, DatasetStore(database).get("unmarked"))) == 12
+
+
+def test_a_data_set_of_an_older_release_still_has_its_id(database: Any) -> None:
+    freeze_dataset(database, "cu", QUERY, outlier_sigma=0)
+    dataset = DatasetStore(database).get("cu")
+    bare = [row.model_copy(update={"edge_energy": None, "formula": ""}) for row in dataset.rows]
+    values = targets_of(database, dataset)
+    # As it was hashed before rows had edges and marks.
+    before = content_hash(
+        [
+            [[row.spectrum_id, row.group] for row in bare],
+            dataset.split,
+            dataset.grid.model_dump(),
+            str(dataset.unit),
+            hashlib.sha256((np.round(values, 10) + 0.0).astype("<f8").tobytes()).hexdigest(),
+        ]
+    )
+    old = dataset.model_copy(update={"rows": bare, "dataset_id": before})
+    assert np.array_equal(targets_of(database, old), values)
+
+
+def test_another_codes_grid_is_moved_to_where_its_spectra_rise(database: Any) -> None:
+    add(database, *(record(f"mp-{i}", 4.0 + 0.05 * i, code="vasp", zero=-120) for i in range(5)))
+    feff = freeze_dataset(database, "feff", SpectrumQuery(absorber="Cu", code="feff"))
+    query = SpectrumQuery(absorber="Cu", code="vasp")
+    vasp = freeze_dataset(database, "vasp", query, aligned_to="feff")
+    # The reference is read at steps of 0.25 eV, this one at 0.4 eV: no closer than those.
+    assert vasp.grid.start == pytest.approx(feff.grid.start - 120, abs=0.4)
+    assert (vasp.grid.step, vasp.grid.points) == (feff.grid.step, feff.grid.points)
+    assert DatasetStore(database).get("vasp").outlier_sigma == 5.0
+
+
+def test_a_grid_begins_before_the_rise_where_spectra_begin_long_before() -> None:
+    energy = np.arange(-60.0, 60.0, 0.25)
+    spectrum = Spectrum(energy, 1 / (1 + np.exp(-energy)))
+    assert choose_grid("Ca", "K", [spectrum]).start == pytest.approx(-15.75)
 
 
 def test_an_element_without_a_published_grid_gets_one_where_its_spectra_are() -> None:
