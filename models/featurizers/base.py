@@ -17,6 +17,10 @@ class Featurizer(Protocol):
     def ref(self) -> FeaturizerRef:
         """Name, weights and options: what a stored feature or model is tied to."""
 
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Names and widths of what the features are made of, in order; they sum to `ref.size`."""
+
     def features(self, structure: Structure) -> FloatArray:
         """Compute the features of all sites, in the order of the structure.
 

@@ -41,6 +41,11 @@ class CHGNetFeaturizer:
         """Name, weights and options."""
         return self._ref
 
+    @property
+    def blocks(self) -> dict[str, int]:
+        """One block."""
+        return {"chgnet": SIZE}
+
     def features(self, structure: Structure) -> FloatArray:
         """Return the node features of all sites, shape ``(n_sites, 64)``, in the sites' order."""
         wrapped = Structure(structure.lattice, structure.species, structure.frac_coords % 1.0)

@@ -1,67 +1,74 @@
-"""M3GNet features: the nodes after the third graph convolution, as OmniXAS takes them.
+"""M3GNet features: what the frozen network's layers hold for each site.
 
-The network is M3GNet-MP-2021.2.8-PES (doi:10.1038/s43588-022-00349-3), frozen; the feature of a
-site is the 64 numbers of its node after the last of three blocks (arXiv:2409.19552).
+The network is M3GNet-MP-2021.2.8-PES (doi:10.1038/s43588-022-00349-3); OmniXAS (arXiv:2409.19552)
+takes the 64 numbers of a site's node after the last of three blocks, which is block 3 here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matgl.config import MATGL_CACHE
-from matgl.ext.pymatgen import Structure2Graph
-from matgl.models import M3GNet
 from pymatgen.core.structure import Structure
 
-from nearedge.compat import sum_messages_at_destination
 from nearedge.errors import ModelError, WeightsError
+from nearedge.models.featurizers.m3gnet_blocks import BLOCK_NAMES, ELEMENTS, M3GNetBlocks
+from nearedge.models.featurizers.m3gnet_network import CUTOFF, WIDTH
 from nearedge.models.featurizers.reference import check_energies
 from nearedge.models.featurizers.weights import Weights, find_weights, read_weights
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.spectra.spectrum import FloatArray
 
 NAME = "M3GNet-MP-2021.2.8-PES"
-BLOCK = 3
-# matgl's own defaults changed over time, so what the features hang on is asked for by value.
-_EXPECTED: Mapping[str, int | float | bool] = {
-    "cutoff": 5.0,
-    "threebody_cutoff": 5.0,
+PUBLISHED = ("3",)
+"""The blocks that OmniXAS takes."""
+# The network is written for these; matgl's own defaults changed over time.
+_EXPECTED: Mapping[str, int | float | bool | str | None] = {
+    "cutoff": CUTOFF,
+    "threebody_cutoff": CUTOFF,
     "nblocks": 3,
+    "max_n": 3,
+    "max_l": 3,
+    "units": WIDTH,
+    "dim_node_embedding": WIDTH,
+    "dim_edge_embedding": WIDTH,
+    "rbf_type": "SphericalBessel",
+    "activation_type": "swish",
+    "use_smooth": False,
+    "use_phi": False,
+    "include_state": False,
     "is_intensive": False,
 }
-# Made from the constructor's arguments, so not every file has them.
-_DERIVED_SUFFIXES = ("rbf.cutoff", "sbf.cutoff")
+MATGL_CACHE = Path.home() / ".cache" / "matgl"
+"""Where matgl 4 keeps what it downloaded."""
 
 
 class M3GNetFeaturizer:
-    """The frozen network. Make it by `load_m3gnet`, which checks what it computes."""
+    """The frozen network. Make it by `load_m3gnet`, which checks what it computes.
 
-    def __init__(self, weights: Weights) -> None:
-        arguments = _model_arguments(weights)
-        self._network = M3GNet(**arguments)
-        _load_state(self._network, weights)
-        sum_messages_at_destination(self._network.graph_layers)
-        self._network.eval().requires_grad_(False)
-        self._graph = Structure2Graph(self._network.element_types, self._network.cutoff)
-        try:
-            self._energy_scale = float(weights.arguments["data_std"])
-            offsets = torch.as_tensor(weights.arguments["element_refs"], dtype=torch.float64)
-        except (KeyError, TypeError, ValueError):
-            raise WeightsError(
-                f"{weights.folder / 'model.pt'} lacks the energy scale or the elements' reference "
-                "energies of a matgl potential: it is another kind of model."
-            ) from None
-        self._offsets = offsets.reshape(-1)
-        self._elements = frozenset(self._network.element_types)
+    Parameters
+    ----------
+    weights
+        The published ones.
+    blocks
+        What the features are made of; see `BLOCK_NAMES`. They come in that order.
+    """
+
+    def __init__(self, weights: Weights, blocks: Sequence[str] = PUBLISHED) -> None:
+        _check_architecture(weights)
+        self._model = M3GNetBlocks([name for name in BLOCK_NAMES if name in blocks])
+        _load_state(self._model, weights)
+        self._model.eval().requires_grad_(False)
+        self._energy_scale, self._offsets = _energy_units(weights)
+        chosen = ",".join(self._model.blocks)
+        published = self._model.blocks == PUBLISHED
         self._ref = FeaturizerRef(
-            name="m3gnet",
+            name="m3gnet" if published else f"m3gnet:{chosen}",
             weights_sha256=weights.sha256,
-            options={"model": NAME, "block": BLOCK},
-            size=int(arguments["dim_node_embedding"]),
+            options={"model": NAME, **({"block": 3} if published else {"blocks": chosen})},
+            size=self._model.size,
         )
 
     @property
@@ -69,11 +76,21 @@ class M3GNetFeaturizer:
         """Name, weights and options."""
         return self._ref
 
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Names and widths of the blocks."""
+        return {f"m3gnet:{name}": WIDTH for name in self._model.blocks}
+
+    @property
+    def model(self) -> M3GNetBlocks:
+        """The network itself, with the published parameters, frozen."""
+        return self._model
+
     def features(self, structure: Structure) -> FloatArray:
-        """Return the node features of all sites, shape ``(n_sites, 64)``, in the sites' order."""
-        self._forward(structure)
-        nodes = self._network.feature_dict[f"gc_{BLOCK}"]["node_feat"]
-        features: FloatArray = nodes.numpy().astype(np.float64)
+        """Return the features of all sites, shape ``(n_sites, ref.size)``, in the sites' order."""
+        with torch.inference_mode():
+            found = self._model(self._model.graph([structure]))
+        features: FloatArray = found.numpy().astype(np.float64)
         if not np.all(np.isfinite(features)):
             raise ModelError(
                 f"M3GNet gives numbers that are not finite for {structure.composition.formula}: "
@@ -83,35 +100,17 @@ class M3GNetFeaturizer:
 
     def energy_per_atom(self, structure: Structure) -> float:
         """Return the potential's energy in eV per atom: it tells whether the numbers are right."""
-        output, node_types = self._forward(structure)
-        total = float(output) * self._energy_scale + float(self._offsets[node_types].sum())
+        graph = self._model.graph([structure])
+        with torch.inference_mode():
+            network = self._model.network
+            shares = network.site_energies(network(graph)).double()
+        total = float(shares.sum()) * self._energy_scale + float(self._offsets[graph.kinds].sum())
         return total / len(structure)
 
-    def _forward(self, structure: Structure) -> tuple[torch.Tensor, torch.Tensor]:
-        unknown = sorted({site.specie.symbol for site in structure} - self._elements)
-        if unknown:
-            raise ModelError(
-                f"M3GNet was not trained with {unknown[0]}, which is in "
-                f"{structure.composition.reduced_formula}."
-            )
-        # Coordinates become float32 in the graph: inside the cell they lose least.
-        wrapped = Structure(structure.lattice, structure.species, structure.frac_coords % 1.0)
-        graph, lattice, state = self._graph.get_graph(wrapped)
-        if graph.edge_index.shape[1] == 0:
-            raise ModelError(
-                f"No two atoms of {structure.composition.formula} are within "
-                f"{self._network.cutoff:g} Å, so M3GNet sees no surroundings."
-            )
-        expected = [self._network.element_types.index(site.specie.symbol) for site in structure]
-        if graph.node_type.tolist() != expected:
-            raise ModelError("matgl changed the order of sites: its features cannot be assigned.")
-        graph.pbc_offshift = graph.pbc_offset @ lattice[0]
-        graph.pos = graph.frac_coords @ lattice[0]
-        output = self._network(graph, state_attr=torch.as_tensor(state))
-        return output, graph.node_type
 
-
-def load_m3gnet(model_path: Path | None = None) -> M3GNetFeaturizer:
+def load_m3gnet(
+    model_path: Path | None = None, blocks: Sequence[str] = PUBLISHED
+) -> M3GNetFeaturizer:
     """Find, read and check the published weights.
 
     Raises
@@ -122,13 +121,24 @@ def load_m3gnet(model_path: Path | None = None) -> M3GNetFeaturizer:
     # One thread: more do not help these small matrices, and workers share the machine.
     torch.set_num_threads(1)
     weights = read_weights(find_weights(NAME, model_path, MATGL_CACHE))
-    featurizer = M3GNetFeaturizer(weights)
+    featurizer = M3GNetFeaturizer(weights, blocks)
     check_energies(featurizer.energy_per_atom, str(weights.folder))
     return featurizer
 
 
-def _model_arguments(weights: Weights) -> dict[str, Any]:
-    """Return what the network is built with, after checking that it is the network wanted.
+def load_blocks(model_path: Path | None = None, blocks: Sequence[str] = PUBLISHED) -> M3GNetBlocks:
+    """Return the network with the published weights, checked, ready to be fine-tuned.
+
+    Raises
+    ------
+    WeightsError
+        As `load_m3gnet`.
+    """
+    return load_m3gnet(model_path, blocks).model.requires_grad_(True)
+
+
+def _check_architecture(weights: Weights) -> None:
+    """Refuse weights of another network than the one that is written here.
 
     matgl's own loader imports whatever class the file names; here the class is fixed.
     """
@@ -138,32 +148,47 @@ def _model_arguments(weights: Weights) -> dict[str, Any]:
     arguments = described.get("init_args")
     if not isinstance(arguments, dict):
         raise WeightsError(f"{weights.folder / 'model.pt'} does not say how the model was made.")
-    for key, expected in _EXPECTED.items():
-        if arguments.get(key) != expected:
+    for key, expected in {**_EXPECTED, "element_types": ELEMENTS}.items():
+        found = arguments.get(key)
+        if found != expected and not (key == "element_types" and tuple(found or ()) == expected):
             raise WeightsError(
                 f"The weights in {weights.folder} are another model: {key} is "
-                f"{arguments.get(key)} where {NAME} as published with OmniXAS has {expected}."
+                f"{str(found)[:60]} where {NAME} as published with OmniXAS has "
+                f"{str(expected)[:60]}."
             )
-    return arguments
 
 
-def _load_state(network: M3GNet, weights: Weights) -> None:
+def _energy_units(weights: Weights) -> tuple[float, torch.Tensor]:
+    """Return the energy scale in eV and the elements' reference energies in eV."""
+    try:
+        scale = float(weights.arguments["data_std"])
+        offsets = torch.as_tensor(weights.arguments["element_refs"], dtype=torch.float64)
+    except (KeyError, TypeError, ValueError):
+        raise WeightsError(
+            f"{weights.folder / 'model.pt'} lacks the energy scale or the elements' reference "
+            "energies of a matgl potential: it is another kind of model."
+        ) from None
+    return scale, offsets.reshape(-1)
+
+
+def _load_state(model: M3GNetBlocks, weights: Weights) -> None:
     prefix = "model."
     state = {
         key.removeprefix(prefix): value
         for key, value in weights.state.items()
         if key.startswith(prefix)
     }
-    try:
-        mismatch = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"The parameters in {weights.folder / 'state.pt'} do not fit {NAME}: "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from None
-    missing = [key for key in mismatch.missing_keys if not key.endswith(_DERIVED_SUFFIXES)]
+    wanted = model.network.state_dict().keys()
+    missing = [key for key in wanted if key not in state]
     if missing:
         raise WeightsError(
             f"{weights.folder / 'state.pt'} lacks {len(missing)} parameters of {NAME}, the first "
             f"being {missing[0]}: the file is another model's or damaged."
         )
+    try:
+        model.network.load_state_dict({key: state[key] for key in wanted})
+    except RuntimeError as error:
+        raise WeightsError(
+            f"The parameters in {weights.folder / 'state.pt'} do not fit {NAME}: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from None

@@ -69,7 +69,7 @@ M3GNET_MP_2021_2_8 = (
 
 
 def check_energies(energy_per_atom: Callable[[Structure], float], origin: str) -> None:
-    """Refuse weights, or a library, that do not reproduce the published energies.
+    """Refuse weights that do not reproduce the published energies.
 
     Raises
     ------
@@ -81,8 +81,7 @@ def check_energies(energy_per_atom: Callable[[Structure], float], origin: str) -
         if not abs(found - reference.energy) <= TOLERANCE:
             raise WeightsError(
                 f"The M3GNet weights in {origin} give {reference.name} {found:.3f} eV/atom where "
-                f"the published model gives {reference.energy:.3f}: they are damaged, another "
-                "model's, or the installed matgl computes something else. Use the weights of "
-                "M3GNet-MP-2021.2.8-PES that OmniXAS published and the pinned matgl, or choose "
-                "`--featurizer chgnet`."
+                f"the published model gives {reference.energy:.3f}: they are damaged or another "
+                "model's. Use the weights of M3GNet-MP-2021.2.8-PES that OmniXAS published, or "
+                "choose `--featurizer chgnet`."
             )

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nearedge import compat
 from nearedge.errors import WeightsError
-from nearedge.models.featurizers import m3gnet
 from nearedge.models.featurizers.m3gnet import load_m3gnet
 
 NAME = "M3GNet-MP-2021.2.8-PES"
@@ -115,13 +113,3 @@ def test_a_pickle_that_would_run_code_is_refused_unread(folder: Path, tmp_path: 
     with pytest.raises(WeightsError, match=r"model\.pt cannot be read"):
         load_m3gnet(folder)
     assert not target.exists()
-
-
-def test_the_librarys_own_sums_are_caught_at_load(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Without the correction of nearedge.compat, NaCl comes out at -2.772 instead of -3.388.
-    monkeypatch.setattr(m3gnet, "sum_messages_at_destination", lambda layers: None)
-    with pytest.raises(WeightsError, match=r"give NaCl -2\.77"):
-        load_m3gnet(folder)
-    assert compat.sum_messages_at_destination is not m3gnet.sum_messages_at_destination

@@ -11,7 +11,7 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError, WeightsError
-from nearedge.models.featurizers import featurizer_names, load_featurizer
+from nearedge.models.featurizers import load_featurizer
 
 
 @pytest.mark.integration
@@ -33,9 +33,3 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"nearedge\[chgnet\]"):
         load_featurizer("chgnet")
-
-
-def test_a_featurizer_that_does_not_exist_is_answered_with_those_that_do() -> None:
-    assert featurizer_names() == ["m3gnet", "chgnet"]
-    with pytest.raises(ModelError, match="choose one of m3gnet, chgnet"):
-        load_featurizer("magic")
