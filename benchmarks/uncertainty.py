@@ -1,0 +1,295 @@
+"""What stated uncertainties are worth, on published spectra of every element at hand.
+
+Run with ``python benchmarks/uncertainty.py [--omnixas FOLDER] [--models FOLDER] [--cache FILE]``.
+OMNIXAS is the folder with ``<El>_<code>_val.npz``, ``splits`` and the archive of Cu calculations;
+MODELS holds M3GNet's weights; FILE keeps the Cu features, whose computation takes minutes. The head
+is the kernel on the 64 features of M3GNet's third block.
+
+For each element every row is predicted by a model that was trained and calibrated without a tenth
+of the materials; Cu is trained on the authors' training rows and judged on their validation rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tarfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
+from scipy.stats import spearmanr
+
+from nearedge.codes.feff.crystal import read_poscar
+from nearedge.codes.feff.parse import parse_xmu
+from nearedge.models.featurizers import load_featurizer
+from nearedge.models.heads import HeadPrediction, KernelHead, TrainingRows
+from nearedge.models.heads.kernel import KernelOptions
+from nearedge.models.uncertainty.domain import SeenSurroundings
+from nearedge.models.uncertainty.reliability import Reliability
+from nearedge.models.uncertainty.surroundings import Surroundings, surroundings
+from nearedge.spectra.grid import omnixas_grid, to_grid
+from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+ARCHIVE = "cu_feff_calculations.tar.xz"
+FOLDS = 10
+HELD_OUT = (20, 900)
+"""A class is held out if it has this many rows: enough to count, and enough left to learn from."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Features, spectra and materials of some sites, and what is around them where known."""
+
+    features: FloatArray
+    targets: FloatArray
+    groups: NDArray[np.str_]
+    seen: NDArray[np.object_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def take(self, rows: Mask) -> Rows:
+        seen = None if self.seen is None else self.seen[rows]
+        return Rows(self.features[rows], self.targets[rows], self.groups[rows], seen)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Predictions of rows that were not learned, with what was stated of them."""
+
+    error: FloatArray
+    expected: FloatArray
+    bound: FloatArray
+    inside: FloatArray
+    """Share of energies within the 68 and the 95 % interval, shape ``(n, 2)``."""
+    outside: Mask
+    far: Mask
+    unfamiliar: Mask
+
+    @classmethod
+    def joined(cls, parts: Sequence[Judged]) -> Judged:
+        names = ("error", "expected", "bound", "inside", "outside", "far", "unfamiliar")
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def materials(ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    return np.array([name.rsplit("_", 1)[0] for name in ids.tolist()])
+
+
+def judge(train: Rows, test: Rows, length: float | None = None) -> Judged:
+    """Train on `train`, and compare what the model states of `test` with the truth."""
+    groups = train.groups.tolist()
+    fitted = KernelHead.fit(
+        TrainingRows(train.features, train.targets, groups), KernelOptions(length=length)
+    )
+    seen = None if train.seen is None else train.seen.tolist()
+    known = Reliability.fit(train.targets, fitted.left_out, groups, seen)
+    assert known.intervals is not None
+    assert known.bound is not None
+    assert known.domain is not None
+    found: HeadPrediction = fitted.head.predict(test.features)
+    missed = np.abs(test.targets - found.mean)
+    inside = [
+        (missed <= known.intervals.half_width(found.std, level)).mean(axis=1)
+        for level in (0.68, 0.95)
+    ]
+    sites: list[Surroundings | None] = [None] * len(test)
+    if test.seen is not None:
+        sites = test.seen.tolist()
+    verdicts = [known.domain.judge(site, d) for site, d in zip(sites, found.distance, strict=True)]
+    return Judged(
+        error=np.sqrt((missed**2).mean(axis=1)),
+        expected=known.bound.expected(found),
+        bound=known.bound.bound(found),
+        inside=np.stack(inside, axis=1),
+        outside=np.array([bool(verdict.outside) for verdict in verdicts]),
+        far=found.distance > known.domain.distance,
+        unfamiliar=np.array([bool(verdict.unfamiliar) for verdict in verdicts]),
+    )
+
+
+def cross_validated(rows: Rows, seed: int = 0) -> Judged:
+    """Judge every row by a model that has not seen its material."""
+    names = np.unique(rows.groups)
+    fold_of = np.random.default_rng(seed).permutation(len(names)) % FOLDS
+    folds = fold_of[np.searchsorted(names, rows.groups)]
+    return Judged.joined(
+        [judge(rows.take(folds != fold), rows.take(folds == fold)) for fold in range(FOLDS)]
+    )
+
+
+def figures(judged: Judged) -> dict[str, float | int]:
+    return {
+        "spectra": len(judged.error),
+        "coverage_68": round(float(judged.inside[:, 0].mean()), 3),
+        "coverage_95": round(float(judged.inside[:, 1].mean()), 3),
+        "spearman_error": round(float(spearmanr(judged.expected, judged.error)[0]), 3),
+        "within_bound": round(float((judged.error <= judged.bound).mean()), 3),
+        "bound_over_error": round(float(np.median(judged.bound / judged.error)), 2),
+        "far": round(float(judged.far.mean()), 3),
+    }
+
+
+def cu_rows(folder: Path, models: Path, cache: Path | None) -> tuple[Rows, Rows]:
+    """Return the authors' Cu training and validation rows, from the calculations themselves."""
+    parts = [
+        set((folder / "splits" / f"Cu_FEFF_{part}.txt").read_text().split())
+        for part in ("train", "val")
+    ]
+    structures, spectra = _archive(folder / ARCHIVE, parts[0] | parts[1])
+    ids = np.array(sorted(spectra))
+    features = _features(ids, structures, models, cache)
+    seen = np.empty(len(ids), dtype=object)
+    for row, name in enumerate(ids.tolist()):
+        material, site = name.rsplit("_", 1)
+        (seen[row],) = surroundings(structures[material], [int(site)])
+    rows = Rows(features, np.stack([spectra[name] for name in ids]), materials(ids), seen)
+    train, val = (rows.take(np.isin(ids, sorted(part))) for part in parts)
+    return train, val
+
+
+def _archive(path, wanted):  # type: ignore[no-untyped-def]
+    structures, spectra = {}, {}
+    grid = omnixas_grid("Cu")
+    needed = {name.rsplit("_", 1)[0] for name in wanted}
+    with tarfile.open(path, "r|xz") as files:
+        for member in files:
+            parts = Path(member.name).parts
+            if len(parts) < 3 or parts[1] not in needed:
+                continue
+            name = f"{parts[1]}_{parts[3][:3]}" if len(parts) == 5 else ""
+            if parts[-1] == "POSCAR":
+                structures[parts[1]] = read_poscar(files.extractfile(member).read().decode())
+            elif parts[-1] == "xmu.dat" and name in wanted:
+                text = files.extractfile(member).read().decode()
+                spectrum = parse_xmu(text).result().spectrum
+                spectra[name] = to_grid(
+                    spectrum.to_unit(AbsorptionUnit.MILLIBOHR2), grid, own_points_only=True
+                )
+    return structures, spectra
+
+
+def _features(ids, structures, models, cache):  # type: ignore[no-untyped-def]
+    if cache is not None and cache.exists():
+        kept = np.load(cache)
+        if np.array_equal(kept["ids"], ids):
+            return kept["features"]
+    featurizer = load_featurizer("m3gnet", model_path=models)
+    found = {}
+    for name in ids.tolist():
+        material = name.rsplit("_", 1)[0]
+        if material not in found:
+            found[material] = featurizer.features(structures[material])
+    features = np.stack([found[n.rsplit("_", 1)[0]][int(n.rsplit("_", 1)[1])] for n in ids])
+    if cache is not None:
+        np.savez(cache, ids=ids, features=features)
+    return features
+
+
+def detection(train: Rows, usual: Judged) -> list[dict[str, object]]:
+    """Hold out every structure of a class in turn, and count which of its sites are flagged.
+
+    Parameters
+    ----------
+    usual
+        The training rows, judged by models that have seen the class in other materials.
+    """
+    assert train.seen is not None
+    found: list[dict[str, object]] = []
+    length = KernelHead.fit(
+        TrainingRows(train.features, train.targets, train.groups.tolist())
+    ).head.length
+    for what, name, members in _classes(train.seen.tolist()):
+        # Whole materials leave the training set, so that nothing of the class stays in it.
+        mine = np.isin(train.groups, np.unique(train.groups[members]))
+        judged = judge(train.take(~mine), train.take(members), length)
+        plain = Judged(*(getattr(usual, field)[members] for field in Judged.__annotations__))
+        found.append(
+            {
+                "held_out": f"{what} {name}",
+                "rows": int(members.sum()),
+                "flagged": round(float(judged.outside.mean()), 3),
+                "flagged_or_unfamiliar": round(
+                    float((judged.outside | judged.unfamiliar).mean()), 3
+                ),
+                "far": round(float(judged.far.mean()), 3),
+                "error_ratio": round(float(np.median(judged.error / plain.error)), 2),
+                "coverage_95": round(float(judged.inside[:, 1].mean()), 3),
+                "within_bound": round(float((judged.error <= judged.bound).mean()), 3),
+                "within_bound_usual": round(float((plain.error <= plain.bound).mean()), 3),
+                "flagged_usual": round(float(plain.outside.mean()), 3),
+            }
+        )
+    return found
+
+
+def _classes(sites: Sequence[Surroundings]) -> list[tuple[str, str, Mask]]:
+    """Return the classes to hold out: what, which, and the rows that belong to it."""
+    known = SeenSurroundings.of(sites)
+    found = [
+        (
+            "element",
+            Element.from_Z(number).symbol,
+            np.array([number in site.elements for site in sites]),
+        )
+        for number in sorted(known.elements)
+    ]
+    rare = set(range(57, 72))
+    found.append(("elements", "La-Lu", np.array([bool(site.elements & rare) for site in sites])))
+    found += [
+        ("coordination", str(count), np.array([site.coordination == count for site in sites]))
+        for count in sorted(known.coordination)
+    ]
+    types = sorted({site.structure_type.rsplit(" ", 1)[0] for site in sites})
+    found += [
+        (
+            "structure type",
+            name,
+            np.array([site.structure_type.rsplit(" ", 1)[0] == name for site in sites]),
+        )
+        for name in types
+    ]
+    low, high = HELD_OUT
+    return [each for each in found if low <= each[2].sum() <= high]
+
+
+def main(omnixas: Path, models: Path, cache: Path | None) -> None:
+    started = time.process_time()
+    for path in sorted(omnixas.glob("*_val.npz")):
+        name = path.name.removesuffix("_val.npz")
+        if name == "Cu_FEFF":
+            continue
+        data = np.load(path)
+        rows = Rows(
+            data["X"].astype(float), data["y"].astype(float), materials(data["ids"].astype(str))
+        )
+        print(json.dumps({"element": name, **figures(cross_validated(rows))}), flush=True)
+    train, val = cu_rows(omnixas, models, cache)
+    judged = judge(train, val)
+    shares = {
+        "outside": round(float(judged.outside.mean()), 3),
+        "unfamiliar": round(float(judged.unfamiliar.mean()), 3),
+    }
+    print(json.dumps({"element": "Cu_FEFF train to val", **figures(judged), **shares}), flush=True)
+    usual = cross_validated(train)
+    print(json.dumps({"element": "Cu_FEFF train", **figures(usual)}), flush=True)
+    for each in detection(train, usual):
+        print(json.dumps(each), flush=True)
+    print(json.dumps({"cpu_seconds": round(time.process_time() - started)}))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--omnixas", type=Path, default=SHARED / "data/omnixas")
+    parser.add_argument("--models", type=Path, default=SHARED / "models")
+    parser.add_argument("--cache", type=Path)
+    asked = parser.parse_args()
+    main(asked.omnixas, asked.models, asked.cache)

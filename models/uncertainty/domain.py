@@ -1,0 +1,180 @@
+"""Where a model's training ends: what a prediction is told that lies beyond.
+
+A site is *outside* if its structure holds an element that no training structure held, if its first
+shell holds an element or a number of atoms that no training site's did, or if it is farther from
+the training set than nearly all materials that were left out in turn. A structure type that was
+not among the training structures is told apart from that, as *unfamiliar*: among materials drawn
+at random it is common, and what is stated of them holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
+
+from nearedge.models.uncertainty.conformal import conformal_quantile, rows_of_groups
+from nearedge.models.uncertainty.surroundings import Surroundings
+from nearedge.spectra.spectrum import FloatArray
+
+TYPICAL = 0.99
+"""Share of left-out materials that are within the distance called typical."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Reasons why a site is not like those that a model was trained on, as sentences.
+
+    Parameters
+    ----------
+    outside
+        Why errors may be larger than stated; empty for a site like the training sites.
+    unfamiliar
+        What is new and, by itself, no reason to expect that.
+    """
+
+    outside: list[str]
+    unfamiliar: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """What a model was trained on.
+
+    Parameters
+    ----------
+    distance
+        Typical distance to the nearest training site; infinite where it is not known.
+    surroundings
+        Of the training sites, each kind once; None where only their features were known.
+    """
+
+    distance: float
+    surroundings: SeenSurroundings | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        distances: FloatArray | None,
+        groups: Sequence[Hashable],
+        seen: Sequence[Surroundings] | None,
+    ) -> Self:
+        """Take in what a model was trained on.
+
+        Parameters
+        ----------
+        distances
+            Of each training row to the nearest row of another material, shape ``(n,)``.
+        groups
+            The material of each row.
+        seen
+            The surroundings of each training site.
+        """
+        limit = np.inf
+        if distances is not None:
+            rows = rows_of_groups(groups)
+            limit = float(conformal_quantile(distances[:, None], rows, TYPICAL)[0])
+        return cls(limit, None if seen is None else SeenSurroundings.of(seen))
+
+    def judge(self, site: Surroundings | None, distance: float) -> Verdict:
+        """Say whether a site lies outside.
+
+        Parameters
+        ----------
+        site
+            None where only its features are known.
+        distance
+            To the nearest training site, as the head states it.
+        """
+        outside, unfamiliar = [], []
+        if site is not None and self.surroundings is not None:
+            outside = self.surroundings.never_seen(site)
+            unfamiliar = self.surroundings.new_type(site)
+        if distance > self.distance:
+            outside.append(
+                f"it is {distance:.2g} from the nearest training site, and {TYPICAL:.0%} of "
+                f"materials left out in turn are within {self.distance:.2g}"
+            )
+        return Verdict(outside, unfamiliar)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what is stored."""
+        arrays: dict[str, NDArray[np.generic]] = {"distance": np.array([self.distance])}
+        return arrays | (self.surroundings.to_arrays() if self.surroundings else {})
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Read what `to_arrays` returned."""
+        seen = SeenSurroundings.from_arrays(arrays) if "types" in arrays else None
+        return cls(float(arrays["distance"].astype(np.float64)[0]), seen)
+
+
+@dataclass(frozen=True)
+class SeenSurroundings:
+    """Each element, neighbour, number of neighbours and structure type of the training sites."""
+
+    elements: frozenset[int]
+    neighbours: frozenset[int]
+    coordination: frozenset[int]
+    structure_types: frozenset[str]
+
+    @classmethod
+    def of(cls, sites: Sequence[Surroundings]) -> Self:
+        """Collect them from the training sites."""
+        return cls(
+            frozenset().union(*(site.elements for site in sites)),
+            frozenset().union(*(site.neighbours for site in sites)),
+            frozenset(site.coordination for site in sites),
+            frozenset(site.structure_type for site in sites),
+        )
+
+    def never_seen(self, site: Surroundings) -> list[str]:
+        """Return why a site is outside, as sentences."""
+        reasons = []
+        new = site.elements - self.elements
+        if new:
+            reasons.append(f"no training structure holds {_symbols(new)}")
+        neighbours = site.neighbours - self.neighbours - new
+        if neighbours:
+            reasons.append(f"no training site has {_symbols(neighbours)} as a neighbour")
+        if site.coordination not in self.coordination:
+            reasons.append(f"no training site has {site.coordination} neighbours")
+        return reasons
+
+    def new_type(self, site: Surroundings) -> list[str]:
+        """Return what is new about a site's structure type, as sentences."""
+        if site.structure_type in self.structure_types:
+            return []
+        formula, group, symmetry = site.structure_type.split(" ", 2)
+        return [
+            f"no training site is in a structure of type {formula}, space group {group}, with the "
+            f"site symmetry {symmetry}"
+        ]
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what is stored; the types as UTF-8 text, a line each."""
+        text = "\n".join(sorted(self.structure_types)).encode()
+        return {
+            "elements": np.array(sorted(self.elements), dtype=np.int64),
+            "neighbours": np.array(sorted(self.neighbours), dtype=np.int64),
+            "coordination": np.array(sorted(self.coordination), dtype=np.int64),
+            "types": np.frombuffer(text, dtype=np.uint8),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Read what `to_arrays` returned."""
+        elements, neighbours, coordination = (
+            frozenset(int(number) for number in arrays[name].astype(np.int64))
+            for name in ("elements", "neighbours", "coordination")
+        )
+        types = arrays["types"].astype(np.uint8).tobytes().decode().split("\n")
+        return cls(elements, neighbours, coordination, frozenset(types))
+
+
+def _symbols(numbers: frozenset[int]) -> str:
+    return ", ".join(Element.from_Z(number).symbol for number in sorted(numbers))
