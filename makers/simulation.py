@@ -7,9 +7,9 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jobflow
@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
 from nearedge.codes import Code, get_code
+from nearedge.codes.base import CodeResult
 from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
+from nearedge.codes.outputs import speaks_of_damage
 from nearedge.errors import (
     CodeError,
     DatabaseError,
@@ -140,8 +142,8 @@ class SimulationMaker(Maker):
             folder = settings.runs / site.calculation_id
             record = load_leftover(folder, site.calculation_id)
             if record is None:
-                restart = self._restart(SpectraStore(database), site)
-                record = self._run(site, settings, claim.progress, restart)
+                restart, warnings = self._restart(SpectraStore(database), site)
+                record = self._run(site, settings, claim.progress, restart, warnings)
                 save_leftover(folder, record)
             self._store_patiently(record, settings)
             remove_leftover(folder)
@@ -176,12 +178,12 @@ class SimulationMaker(Maker):
             store.add_project([site.calculation_id], self.project)
         return _outcome(site, calculation)
 
-    def _restart(self, store: SpectraStore, site: Site) -> Restart | None:
-        """Return what another calculation on this site left for this one, or None."""
+    def _restart(self, store: SpectraStore, site: Site) -> tuple[Restart | None, list[str]]:
+        """Return what another calculation left for this one, if any, and what is to be known."""
         if site.inputs.restart_key is None or site.refusal is not None:
-            return None
+            return None, []
         try:
-            return store.restart(
+            left = store.restart(
                 site.inputs.restart_key,
                 structure_key=site.structure.structure_key,
                 absorbing_index=site.absorbing_index,
@@ -192,8 +194,10 @@ class SimulationMaker(Maker):
         except DatabaseUnavailable:
             raise
         except DatabaseError as error:
-            log.warning("%s is computed in full: %s", site.label, error)
-            return None
+            warning = _in_full(str(error))
+            log.warning("%s: %s", site.label, warning)
+            return None, [warning]
+        return left, []
 
     def _run(
         self,
@@ -201,6 +205,7 @@ class SimulationMaker(Maker):
         settings: Settings,
         progress: Callable[[str], None],
         restart: Restart | None,
+        warnings: list[str],
     ) -> Record:
         """Run the code in a fresh folder; a named failure gives a record like a result does."""
         host = socket.gethostname()
@@ -212,13 +217,18 @@ class SimulationMaker(Maker):
         refuse_missing(code)
         kept = False
         try:
-            result = code.run(
-                site.inputs,
+            result, parents = _computed(
+                lambda files: code.run(
+                    site.inputs,
+                    run_dir,
+                    stage_timeout=settings.stage_timeout,
+                    progress=progress,
+                    restart=files,
+                ),
                 run_dir,
-                stage_timeout=settings.stage_timeout,
-                progress=progress,
-                restart=None if restart is None else restart.files,
+                restart,
             )
+            result = replace(result, warnings=[*result.warnings, *warnings])
             kept = settings.keep_runs
             return completed_record(
                 site,
@@ -226,7 +236,7 @@ class SimulationMaker(Maker):
                 project=self.project,
                 host=host,
                 run_dir=str(run_dir) if kept else None,
-                parents=[] if restart is None else [restart.calculation_id],
+                parents=parents,
             )
         except CodeError as error:
             kept = True
@@ -262,6 +272,34 @@ class SimulationMaker(Maker):
                 log.warning("The result waits for the database: %s", error)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _computed(
+    run: Callable[[Mapping[str, bytes] | None], CodeResult],
+    run_dir: Path,
+    restart: Restart | None,
+) -> tuple[CodeResult, list[str]]:
+    """Return a code's result, and the ids of the calculations that it was made from.
+
+    It is computed in full where there is none, or where what one left turns out to be damaged.
+    """
+    if restart is None:
+        return run(None), []
+    try:
+        return run(restart.files), [restart.calculation_id]
+    except CodeError as error:
+        if not speaks_of_damage(error):
+            raise
+        warning = _in_full(f"that of {restart.calculation_id}: {error}")
+    log.warning(warning)
+    shutil.rmtree(run_dir, ignore_errors=True)
+    result = run(None)
+    return replace(result, warnings=[*result.warnings, warning]), []
+
+
+def _in_full(why: str) -> str:
+    why = why.removesuffix(".")
+    return f"Computed in full, since what an earlier calculation left cannot be used ({why})."
 
 
 def refuse_missing(code: Code) -> None:

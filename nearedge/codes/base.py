@@ -182,7 +182,8 @@ class Code(Interface):
             Seconds that one stage may take.
         restart
             `CodeResult.restart` of a calculation with the same `InputSet.restart_key`: the
-            expensive part is left out.
+            expensive part is left out. Where it is damaged, a failure says so that
+            `nearedge.codes.outputs.speaks_of_damage` knows.
 
         Raises
         ------

@@ -22,6 +22,8 @@ _OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
     ".xz": lambda path: cast(IO[bytes], lzma.LZMAFile(path)),  # noqa: SIM115
 }
 SUFFIXES = tuple(_OPENERS)
+_DAMAGE = {"fermi_level_missing", "missing_polarisation", "restart_damaged", "xspectra_stopped"}
+"""Failures that a damaged file can look like, beside ``output_*``."""
 
 
 def output_text(path: Path) -> str:
@@ -58,6 +60,11 @@ def packed_input(folder: Path, name: str) -> str:
     if path is None:
         raise CodeError("input_missing", f"There is no {name} beside the spectra: add it.")
     return read_packed(path)
+
+
+def speaks_of_damage(error: CodeError) -> bool:
+    """Return whether a failure is one of the files that were read, not of the calculation."""
+    return error.name.startswith("output_") or error.name in _DAMAGE
 
 
 def find_packed(folder: Path, name: str) -> Path | None:

@@ -24,6 +24,7 @@ PROSE = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
 WHERE = (
     *("nearedge.codes", "nearedge.codes.base", "nearedge.codes.execution.executables"),
     *("nearedge.codes.execution.stage", "nearedge.codes.finished.runs", "nearedge.errors"),
+    "nearedge.codes.outputs",
     *(
         "nearedge.codes.execution.stages",
         "nearedge.makers.simulation",

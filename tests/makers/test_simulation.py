@@ -295,8 +295,53 @@ def test_what_an_earlier_calculation_left_damaged_costs_time_only(
     compute(maker, molecule("CO"))
     store.database["blobs"].delete_many({})
     fake.radius = 5.0
-    assert compute(maker, molecule("CO")).completed
+    again = compute(maker, molecule("CO"))
     assert fake.restarts == [None, None]
+    calculation = store.calculation(again.calculation_id)
+    assert calculation is not None
+    assert calculation.completed
+    assert calculation.warnings[0].startswith("Computed in full, since what an earlier calculation")
+
+
+@pytest.mark.parametrize(
+    "name", ["output_truncated", "output_foreign", "missing_polarisation", "restart_damaged"]
+)
+def test_what_the_code_finds_damaged_costs_time_only(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any, name: str
+) -> None:
+    fake.restart_key = "all but the broadening"
+    first = compute(maker, molecule("CO"))
+
+    def damaged(run_dir: Path) -> None:
+        if fake.restarts[-1] is not None:
+            raise CodeError(name, "x.sav is cut short.")
+
+    fake.behaviour, fake.radius = damaged, 5.0
+    again = compute(maker, molecule("CO"))
+    assert [restart is None for restart in fake.restarts] == [True, False, True]
+    calculation = store.calculation(again.calculation_id)
+    assert calculation is not None
+    assert calculation.completed
+    assert calculation.parents == []
+    (warning,) = calculation.warnings
+    assert warning == (
+        "Computed in full, since what an earlier calculation left cannot be used (that of "
+        f"{first.calculation_id}: x.sav is cut short)."
+    )
+
+
+def test_a_failure_that_a_full_run_would_repeat_is_one_with_a_restart_too(
+    maker: SimulationMaker, molecule: Molecule, fake: Any
+) -> None:
+    fake.restart_key = "all but the broadening"
+    compute(maker, molecule("CO"))
+
+    def hopeless(run_dir: Path) -> None:
+        raise CodeError("too_few_bands", "There are too few bands.")
+
+    fake.behaviour, fake.radius = hopeless, 5.0
+    assert compute(maker, molecule("CO")).state == "too_few_bands"
+    assert len(fake.restarts) == 2
 
 
 def test_a_result_for_others_survives_a_database_that_is_away(

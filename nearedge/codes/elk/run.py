@@ -72,17 +72,16 @@ def run_elk(
     """Run Elk on `inputs` in `run_dir`, which must be empty or absent.
 
     With `restart`, Elk is not run: the spectrum is summed from the stored transitions of its BSE.
-    Damaged ones cost time only.
 
     Raises
     ------
     CodeError
-        A named failure; see `read_folder` and `failure_in`.
+        A named failure; see `read_folder` and `failure_in`. Also ``restart_damaged``.
     ResourceError
         The program is missing, or the machine is at fault.
     """
-    if restart is not None and (again := _again(inputs, run_dir, restart)) is not None:
-        return again
+    if restart is not None:
+        return _again(inputs, run_dir, restart)
     available = ELK_BINARY.availability()
     if not available.found:
         raise ResourceError(f"{available.detail}: {available.remedy}.")
@@ -106,16 +105,14 @@ def run_elk(
     return stages.ended(replace(result, restart={} if kept is None else {RESTART: kept}))
 
 
-def _again(inputs: InputSet, run_dir: Path, restart: Mapping[str, bytes]) -> CodeResult | None:
-    """Return the spectrum from stored transitions, or None where they are missing or damaged."""
-    deck = parse_deck(inputs.files[f"{CORE}/{PLOT_DECK}"])
-    try:
-        result = from_lines(restart[RESTART], deck)
-    except (KeyError, CodeError):
-        return None
+def _again(inputs: InputSet, run_dir: Path, restart: Mapping[str, bytes]) -> CodeResult:
+    """Return the spectrum from stored transitions."""
+    if (stored := restart.get(RESTART)) is None:
+        raise CodeError("restart_damaged", f"What an earlier run left has no {RESTART}.")
+    result = from_lines(stored, parse_deck(inputs.files[f"{CORE}/{PLOT_DECK}"]))
     claim(run_dir)
-    write_files(run_dir, {**inputs.files, RESTART: restart[RESTART]})
-    return replace(result, restart={RESTART: restart[RESTART]}, cpu_seconds=0.0)
+    write_files(run_dir, {**inputs.files, RESTART: stored})
+    return replace(result, restart={RESTART: stored}, cpu_seconds=0.0)
 
 
 def _stage(stages: Stages, name: str, folder: str, deck: str) -> None:

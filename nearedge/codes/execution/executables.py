@@ -56,23 +56,27 @@ class Executable:
         SettingsError
             If there are none, or a quote is left open.
         """
+        words, wrong = self._words()
+        if wrong:
+            raise SettingsError(f"Setting {self.setting} {wrong}: correct {self._variable}.")
+        return words
+
+    @property
+    def _variable(self) -> str:
+        return PREFIX + self.setting.upper()
+
+    def _words(self) -> tuple[list[str], str]:
+        """Return the words of the command, and what is wrong with it, if anything."""
         try:
             words = shlex.split(self.command())
-        except ValueError as error:
-            raise SettingsError(
-                f"Setting {self.setting!r}: {self.command()!r} is no command ({error})."
-            ) from None
-        if not words:
-            raise SettingsError(f"Setting {self.setting!r} is empty: it must name a program.")
-        return words
+        except ValueError:
+            return [], f"leaves a quote or an escape open ({self.command()})"
+        return words, "" if words else "names no program"
 
     def path(self) -> Path | None:
         """Return where the program is, or None; behind a launcher, where the program itself is."""
-        try:
-            words = self.argv()
-        except SettingsError:
-            return None
-        if shutil.which(words[0]) is None:
+        words, wrong = self._words()
+        if wrong or shutil.which(words[0]) is None:
             return None
         usual = shlex.split(str(Settings.model_fields[self.setting].default))[0]
         program = next((word for word in words if Path(word).name == Path(usual).name), words[0])
@@ -81,10 +85,11 @@ class Executable:
 
     def availability(self) -> Availability:
         """Look for the program; `detail` is its place, for the code to put a version before it."""
-        try:
-            self.argv()
-        except SettingsError as error:
-            return Availability(False, str(error), f"correct {PREFIX}{self.setting.upper()}")
+        _, wrong = self._words()
+        if wrong:
+            return Availability(
+                False, f"its setting {self.setting} {wrong}", f"correct {self._variable}"
+            )
         found = self.path()
         if found is not None:
             return Availability(True, str(found))
@@ -92,7 +97,7 @@ class Executable:
         return Availability(
             False,
             f"{self.command()} is not found",
-            f"{get}, or name its command in {PREFIX}{self.setting.upper()}",
+            f"{get}, or name its command in {self._variable}",
         )
 
     def answer(self, *arguments: str) -> Answer | None:

@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 
 from nearedge.codes.elk import ELK
 from nearedge.codes.elk.parse import RESTART
+from nearedge.codes.outputs import speaks_of_damage
 from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 from nearedge.spectra.alignment import align
@@ -48,6 +49,11 @@ def test_another_broadening_needs_no_other_run(boron_nitride: Structure, tmp_pat
     assert np.array_equal(
         ELK.read(tmp_path / "two").spectrum.absorption, second.spectrum.absorption
     )
+    # Where they are damaged it says so, and nothing is left in the way of a full run.
+    for damaged in ({RESTART: first.restart[RESTART][:-20]}, {}):
+        with pytest.raises(CodeError) as failed:
+            ELK.run(broad, tmp_path / "three", stage_timeout=1, restart=damaged)
+        assert speaks_of_damage(failed.value)
 
 
 @pytest.mark.usefixtures("elk")

@@ -12,6 +12,7 @@ from xraydb import mu_elam
 
 from nearedge.codes.base import InputSet
 from nearedge.codes.gpaw import GPAW
+from nearedge.codes.outputs import speaks_of_damage
 from nearedge.errors import CodeError, ResourceError
 from nearedge.spectra.alignment import align
 
@@ -78,6 +79,18 @@ def test_states_of_another_calculation_are_refused(
     with pytest.raises(CodeError) as failed:
         GPAW.run(recorded_inputs, tmp_path / "run", stage_timeout=60, restart=foreign)
     assert failed.value.name == "output_foreign"
+    assert speaks_of_damage(failed.value)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.999])
+def test_stored_states_that_are_cut_short_are_said_to_be_damaged(
+    recorded: Path, recorded_inputs: InputSet, home: Path, tmp_path: Path, left: float
+) -> None:
+    restart = GPAW.read(recorded / "diamond").restart
+    damaged = {name: content[: int(left * len(content))] for name, content in restart.items()}
+    with pytest.raises(CodeError) as failed:
+        GPAW.run(recorded_inputs, tmp_path / "run", stage_timeout=60, restart=damaged)
+    assert speaks_of_damage(failed.value)
 
 
 def test_a_folder_in_use_is_refused(recorded_inputs: InputSet, home: Path, tmp_path: Path) -> None:

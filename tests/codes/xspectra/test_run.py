@@ -13,6 +13,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from nearedge.codes.base import InputSet
+from nearedge.codes.outputs import speaks_of_damage
 from nearedge.codes.xspectra import XSPECTRA
 from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
@@ -78,6 +79,7 @@ def test_a_restart_that_lacks_a_chain_is_a_missing_polarisation(
     with pytest.raises(CodeError) as caught:
         run(inputs, tmp_path / "again", restart=kept)
     assert caught.value.name == "missing_polarisation"
+    assert speaks_of_damage(caught.value)
 
 
 def test_a_field_that_does_not_converge_is_tried_once_more_with_safer_mixing(
@@ -144,6 +146,7 @@ def test_rutile_runs_and_a_new_broadening_is_that_of_a_full_run(
     assert stages == ["xspectra.x, spectrum"]
     assert not (tmp_path / "replotted" / "scratch").exists()
     full = run(make(2.6), tmp_path / "full")
+    _say_of_damage(make(2.6), first.restart, tmp_path)
     scale = full.spectrum.absorption.max()
     difference = np.abs(replotted.spectrum.absorption - full.spectrum.absorption).max()
     assert difference < 1e-3 * scale
@@ -189,6 +192,16 @@ def test_diamond_runs_with_potentials_of_the_users_own(
     # 0.03 bohr^2 at 300 eV (xraydb, Elam), several times that at the edge.
     assert 0.02 < sigma.max() / BOHR**2 < 0.5
     assert inputs.parameters["pseudopotentials"] != first_identity(espresso, diamond)
+
+
+def _say_of_damage(inputs: InputSet, restart: dict[str, bytes], folder: Path) -> None:
+    """Give xspectra.x chains and logs that are cut short; each run must fail as damaged."""
+    for name, content in restart.items():
+        for left in (0.3, 0.9):
+            cut = {**restart, name: content[: int(left * len(content))]}
+            with pytest.raises(CodeError) as caught:
+                run(inputs, folder / f"{name} {left}", restart=cut)
+            assert speaks_of_damage(caught.value), (name, left, caught.value.name)
 
 
 def first_identity(settings: pytest.MonkeyPatch, structure: Structure):
