@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,16 +101,16 @@ class Domain:
             )
         return Verdict(outside, unfamiliar)
 
-    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is stored."""
-        arrays: dict[str, NDArray[np.generic]] = {"distance": np.array([self.distance])}
+        arrays: dict[str, NDArray[Any]] = {"distance": np.array([self.distance])}
         return arrays | (self.surroundings.to_arrays() if self.surroundings else {})
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Read what `to_arrays` returned."""
         seen = SeenSurroundings.from_arrays(arrays) if "types" in arrays else None
-        return cls(float(arrays["distance"].astype(np.float64)[0]), seen)
+        return cls(float(arrays["distance"][0]), seen)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class SeenSurroundings:
             f"site symmetry {symmetry}"
         ]
 
-    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is stored; the types as UTF-8 text, a line each."""
         text = "\n".join(sorted(self.structure_types)).encode()
         return {
@@ -166,7 +166,7 @@ class SeenSurroundings:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Read what `to_arrays` returned."""
         elements, neighbours, coordination = (
             frozenset(int(number) for number in arrays[name].astype(np.int64))

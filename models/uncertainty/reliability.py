@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from nearedge.spectra.spectrum import FloatArray
 
 _PREFIXES = ("interval_", "bound_", "domain_")
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,59 +78,74 @@ class Reliability:
             domain=Domain.fit(left_out.distance, groups, seen),
         )
 
-    def join(self, weights: bytes) -> bytes:
-        """Return a head's weights with the arrays of this added.
-
-        Parameters
-        ----------
-        weights
-            What ``head.to_bytes()`` returned.
-        """
+    def to_arrays(self) -> Arrays:
+        """Return what is stored."""
         parts = (self.intervals, self.bound, self.domain)
-        added: Arrays = {
+        return {
             f"{prefix}{name}": np.ascontiguousarray(array)
             for prefix, part in zip(_PREFIXES, parts, strict=True)
             if part is not None
             for name, array in part.to_arrays().items()
         }
-        return _saved({**load(weights), **added}, weights) if added else weights
 
     @classmethod
-    def separate(cls, weights: bytes) -> tuple[bytes, Self]:
-        """Take `join` apart again: the head's weights, and what is known of its reliability.
-
-        Raises
-        ------
-        ModelError
-            If the file cannot be read.
-        """
-        try:
-            arrays = load(weights)
-            parts = {
-                prefix: {
-                    name.removeprefix(prefix): array
-                    for name, array in arrays.items()
-                    if name.startswith(prefix)
-                }
-                for prefix in _PREFIXES
-            }
-            intervals, bound, domain = (parts[prefix] for prefix in _PREFIXES)
-            found = cls(
-                IntervalScale.from_arrays(intervals) if intervals else None,
-                ErrorBound.from_arrays(bound) if bound else None,
-                Domain.from_arrays(domain) if domain else None,
-            )
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise ModelError(
-                f"The model's weights cannot be read ({error}): the file is cut short or damaged."
-            ) from None
-        if not any(parts.values()):
-            return weights, found
-        own = {name: a for name, a in arrays.items() if not name.startswith(_PREFIXES)}
-        return _saved(own, weights), found
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Read what `to_arrays` returned."""
+        intervals, bound, domain = (
+            {name.removeprefix(p): array for name, array in arrays.items() if name.startswith(p)}
+            for p in _PREFIXES
+        )
+        return cls(
+            IntervalScale.from_arrays(intervals) if intervals else None,
+            ErrorBound.from_arrays(bound) if bound else None,
+            Domain.from_arrays(domain) if domain else None,
+        )
 
 
-def _saved(arrays: Mapping[str, NDArray[np.generic]], like: bytes) -> bytes:
+def join(weights: bytes, known: Mapping[str, Reliability]) -> bytes:
+    """Return a head's weights with what is known of its reliability added.
+
+    Parameters
+    ----------
+    weights
+        What ``head.to_bytes()`` returned.
+    known
+        By what is predicted: a model of several elements is not equally sure of all.
+    """
+    added = {
+        f"{name}:{label}": array
+        for label, each in known.items()
+        for name, array in each.to_arrays().items()
+    }
+    return _saved({**load(weights), **added}, weights) if added else weights
+
+
+def separate(weights: bytes) -> tuple[bytes, dict[str, Reliability]]:
+    """Take `join` apart again: the head's weights, and what is known of its reliability.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read.
+    """
+    own: Arrays = {}
+    added: dict[str, Arrays] = {}
+    try:
+        for name, array in load(weights).items():
+            if name.startswith(_PREFIXES) and ":" in name:
+                short, label = name.split(":", 1)
+                added.setdefault(label, {})[short] = array
+            else:
+                own[name] = array
+        known = {label: Reliability.from_arrays(arrays) for label, arrays in added.items()}
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"The model's weights cannot be read ({error}): the file is cut short or damaged."
+        ) from None
+    return (_saved(own, weights) if added else weights), known
+
+
+def _saved(arrays: Mapping[str, NDArray[Any]], like: bytes) -> bytes:
     """Return arrays as a safetensors file with the metadata of another."""
     length = int.from_bytes(like[:8], "little")
     metadata = json.loads(like[8 : 8 + length]).get("__metadata__")

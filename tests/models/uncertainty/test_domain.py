@@ -11,16 +11,20 @@ from nearedge.models.uncertainty.domain import Domain
 from nearedge.models.uncertainty.surroundings import Surroundings, surroundings
 
 
-def rock_salt(cation: str, anion: str, constant: float = 4.2) -> Structure:
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(constant), [cation, anion], [[0, 0, 0], [0.5, 0.5, 0.5]]
+def two_cubes(cation: str, anion: str, constant: float, moved: list[float]) -> Structure:
+    """Two face-centred cubes, one moved against the other."""
+    fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    return Structure(
+        Lattice.cubic(constant), [cation] * 4 + [anion] * 4, [*fcc, *(fcc + moved) % 1]
     )
+
+
+def rock_salt(cation: str, anion: str, constant: float = 4.2) -> Structure:
+    return two_cubes(cation, anion, constant, [0.5, 0.5, 0.5])
 
 
 def zinc_blende(cation: str, anion: str) -> Structure:
-    return Structure.from_spacegroup(
-        "F-43m", Lattice.cubic(4.6), [cation, anion], [[0, 0, 0], [0.25, 0.25, 0.25]]
-    )
+    return two_cubes(cation, anion, 4.6, [0.25, 0.25, 0.25])
 
 
 @pytest.fixture
@@ -36,8 +40,8 @@ def test_surroundings_are_those_of_the_textbook(cuprite: Structure) -> None:
     assert site == Surroundings(frozenset({8, 29}), frozenset({8}), 6, "AB 225 m-3m")
     (site,) = surroundings(zinc_blende("Cu", "O"), [0])
     assert (site.coordination, site.structure_type) == (4, "AB 216 -43m")
-    fcc = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]])
-    assert surroundings(fcc, [2])[0].coordination == 12
+    primitive = [[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]]
+    assert surroundings(Structure(primitive, ["Cu"], [[0, 0, 0]]), [0])[0].coordination == 12
     assert [s.coordination for s in surroundings(cuprite, [2, 5])] == [2, 2]
 
 

@@ -10,7 +10,7 @@ import pytest
 from nearedge.errors import ModelError
 from nearedge.models.heads import HeadPrediction, KernelHead, TrainingRows
 from nearedge.models.uncertainty.bound import ErrorBound
-from nearedge.models.uncertainty.reliability import Reliability
+from nearedge.models.uncertainty.reliability import Reliability, join, separate
 from nearedge.spectra.spectrum import FloatArray
 
 POINTS = 20
@@ -68,28 +68,32 @@ def test_weights_carry_everything_and_the_head_gets_its_own_back(
     features, targets, groups = make_synthetic(30)
     fitted = KernelHead.fit(TrainingRows(features, targets, groups))
     weights = fitted.head.to_bytes()
-    known = Reliability.fit(targets, fitted.left_out, groups)
-    joined = known.join(weights)
-    own, again = Reliability.separate(joined)
+    known = {
+        label: Reliability.fit(targets, fitted.left_out, groups) for label in ("Cu feff", "Co feff")
+    }
+    joined = join(weights, known)
+    own, again = separate(joined)
     assert own == weights
-    assert again.intervals is not None
-    assert again.bound is not None
-    assert again.domain is not None
-    assert known.bound is not None
+    assert list(again) == ["Co feff", "Cu feff"]
+    first, second = known["Cu feff"], again["Cu feff"]
+    assert second.intervals is not None
+    assert second.domain is not None
+    assert first.bound is not None
+    assert second.bound is not None
     found = fitted.head.predict(features[:3])
-    np.testing.assert_array_equal(again.bound.bound(found), known.bound.bound(found))
-    assert known.join(weights) == joined
+    np.testing.assert_array_equal(second.bound.bound(found), first.bound.bound(found))
+    assert join(weights, known) == joined
 
 
 def test_weights_of_older_models_are_passed_on_untouched(weights: bytes) -> None:
-    own, known = Reliability.separate(weights)
+    own, known = separate(weights)
     assert own is weights
-    assert (known.intervals, known.bound, known.domain) == (None, None, None)
+    assert known == {}
     with pytest.raises(ModelError, match="cut short or damaged"):
-        Reliability.separate(weights[:100])
+        separate(weights[:100])
 
 
 def test_a_head_that_cannot_tell_states_no_bound() -> None:
     known = Reliability.fit(np.zeros((3, 4)), None, ["a", "b", "c"])
-    assert known == Reliability() or known.bound is None
-    assert known.join(b"as it was") == b"as it was"
+    assert (known.intervals, known.bound, known.domain) == (None, None, None)
+    assert known.to_arrays() == {}
