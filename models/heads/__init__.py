@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from nearedge.errors import ModelError
 from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.heads.kernel import KernelHead
@@ -13,15 +15,41 @@ __all__ = [
     "KernelHead",
     "TrainingRows",
     "head_from_bytes",
+    "head_kind",
     "head_names",
 ]
 
-_HEADS: dict[str, type[Head]] = {KernelHead.name: KernelHead}
+# By module and class, imported when asked for: torch and Lightning take seconds to import, and most
+# commands need no network.
+_HEADS: dict[str, tuple[str, str]] = {
+    "kernel": ("kernel", "KernelHead"),
+    "xasblock": ("xasblock", "XASBlockHead"),
+    "residual": ("residual", "ResidualHead"),
+}
 
 
 def head_names() -> list[str]:
-    """Return the kinds of head that can be read."""
+    """Return the kinds of head that can be trained and read."""
     return list(_HEADS)
+
+
+def head_kind(name: str) -> type[Head]:
+    """Return the kind of head `name`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such kind.
+    """
+    try:
+        module, kind = _HEADS[name]
+    except KeyError:
+        raise ModelError(
+            f"There is no head {name!r} in this version of NearEdge, only {', '.join(_HEADS)}: "
+            "choose one of these, or update where the model was made by a newer one."
+        ) from None
+    found: type[Head] = getattr(import_module(f"{__name__}.{module}"), kind)
+    return found
 
 
 def head_from_bytes(name: str, weights: bytes) -> Head:
@@ -32,11 +60,4 @@ def head_from_bytes(name: str, weights: bytes) -> Head:
     ModelError
         If there is no such kind, or the weights are damaged.
     """
-    try:
-        kind = _HEADS[name]
-    except KeyError:
-        raise ModelError(
-            f"This version of NearEdge has no head {name!r}, only {', '.join(_HEADS)}: the model "
-            "was made by a newer one."
-        ) from None
-    return kind.from_bytes(weights)
+    return head_kind(name).from_bytes(weights)
