@@ -137,7 +137,7 @@ def separate(weights: bytes) -> tuple[bytes, dict[str, Reliability]]:
                 added.setdefault(label, {})[short] = array
             else:
                 own[name] = array
-        known = {label: Reliability.from_arrays(arrays) for label, arrays in added.items()}
+        known = {label: Reliability.from_arrays(arrays) for label, arrays in sorted(added.items())}
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"The model's weights cannot be read ({error}): the file is cut short or damaged."

@@ -86,8 +86,10 @@ def surroundings(structure: Structure, sites: Sequence[int]) -> list[Surrounding
 def _first_shell(reduced: FloatArray, distance: FloatArray) -> NDArray[np.bool_]:
     if not distance.size:
         return np.zeros(0, dtype=np.bool_)
-    near: NDArray[np.bool_] = reduced <= SHELL * reduced.min()
-    return near & (distance <= REACH * distance.min())
+    near: NDArray[np.bool_] = np.logical_and(
+        reduced <= SHELL * reduced.min(), distance <= REACH * distance.min()
+    )
+    return near
 
 
 def _radii(numbers: NDArray[np.int64]) -> FloatArray:
