@@ -78,24 +78,34 @@ def given_reference(text: str, window: float) -> GivenReference:
     if "@" in file and not path.exists():
         file, _, spec = file.rpartition("@")
         path, request = Path(file).expanduser(), BroadeningRequest.parse(spec)
-    spectrum = _read(path, window)
+    spectrum = _reference(path, _text(path), window)
     if request is not None:
         spectrum = request.apply(spectrum)
     return GivenReference(label, structure.strip() or None, path, spectrum, request)
 
 
-def _read(path: Path, window: float) -> Spectrum:
+def _text(path: Path) -> str:
     try:
-        spectrum = read_spectrum_text(path.read_text(encoding="utf-8"))
-        # With itself: refuses what no other spectrum could be compared with, before any run.
-        compare(spectrum, spectrum, ("", ""), window=window)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpectrumError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise SpectrumError(f"{path} is no text: give two columns, or XDI.") from None
+
+
+def _reference(path: Path, text: str, window: float) -> Spectrum:
+    try:
+        spectrum = read_spectrum_text(text)
+        # With itself: refuses what no other spectrum could be compared with, before any run.
+        compare(spectrum, spectrum, ("", ""), window=window)
     except SpectrumError as error:
-        raise SpectrumError(f"{path} is no reference spectrum in eV: {error}") from None
+        raise SpectrumError(f"{path} is no reference spectrum in eV: {_goes_on(error)}") from None
     return spectrum
+
+
+def _goes_on(error: Exception) -> str:
+    """Return a sentence as the second half of one: names keep their capitals."""
+    return re.sub(r"^[A-Z](?=[a-z ])", lambda first: first[0].lower(), str(error))
 
 
 def placed(given: Sequence[GivenReference], structures: Sequence[str]) -> list[ReferenceSpectrum]:
@@ -229,17 +239,16 @@ def from_folder(
 
 
 def _one(path: Path, window: float) -> _Found:
-    structure = readable(path.parent.name)
+    structure, text = readable(path.parent.name), _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         if path.suffix.lower() == ".xdi":
             xdi = from_xdi(text)
             if any(key.startswith(f"{NAMESPACE.lower()}.") for key in xdi.metadata):
                 document = xdi.to_document()
                 return _Found(path, structure, document, document.to_spectrum())
-    except (OSError, UnicodeDecodeError, SchemaError, SpectrumError) as error:
-        raise SpectrumError(f"{path} cannot be read: {error}") from None
-    return _Found(path, structure, None, _read(path, window))
+    except (SchemaError, SpectrumError) as error:
+        raise SpectrumError(f"{path} is no spectrum to compare: {_goes_on(error)}") from None
+    return _Found(path, structure, None, _reference(path, text, window))
 
 
 def _columns(

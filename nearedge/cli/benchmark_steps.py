@@ -9,6 +9,7 @@ from pathlib import Path
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.cli.benchmark_files import GivenReference, placed
+from nearedge.cli.console import counted
 from nearedge.cli.files import written_whole
 from nearedge.cli.running import Display, Worked, work_the_queue
 from nearedge.codes import get_code
@@ -179,7 +180,7 @@ def compute(
         )
         done.new += report.new + report.queued
         done.known += report.known
-    tell(f"{done.new} sites to compute, {done.known} known.")
+    tell(f"{counted(done.new, 'site')} to compute, {done.known} known.")
     about = {"project": wanted.plan.project} if wanted.plan.project else None
     worked: Worked = work_the_queue(settings, workers or settings.workers, display, about=about)
     done.cpu_seconds, done.failures = worked.cpu_seconds, worked.failures

@@ -133,7 +133,8 @@ def benchmark(
     saved = 0 if save is None else save_spectra(result, save)
     _tell(result, output, done, as_json=as_json)
     if saved:
-        say(f"{saved} spectra in {save}; `nearedge benchmark --from {save}` compares them again.")
+        written = counted(saved, "spectrum", "spectra")
+        say(f"{written} in {save}; `nearedge benchmark --from {save}` compares again.")
     _end(result, done, ran=folder is None and not no_run)
 
 
@@ -218,6 +219,7 @@ def _enqueue(wanted: Wanted, *, as_json: bool) -> None:
 
 def _stored(identifier: str | None, *, as_json: bool) -> None:
     from nearedge.settings import get_settings
+    from nearedge.store.abbreviated import SHOWN
     from nearedge.store.benchmarks import BenchmarkStore
     from nearedge.store.spectra_store import SpectraStore
 
@@ -235,17 +237,17 @@ def _stored(identifier: str | None, *, as_json: bool) -> None:
         return
     rows = [
         [
-            each.benchmark_id[:12],
+            each.benchmark_id[:SHOWN],
             f"{each.absorber} {each.edge}",
             str(len(each.structures)),
-            ", ".join(column.title for column in each.columns),
-            " ".join(each.projects),
             f"{each.created_at:%Y-%m-%d %H:%M}",
+            " ".join(each.projects),
+            ", ".join(column.title for column in each.columns),
         ]
         for each in found
     ]
     if rows:
-        columns = ("Benchmark", "Edge", "Structures", "Compared", "Projects", "Made (UTC)")
+        columns = ("Benchmark", "Edge", "Structures", "Made (UTC)", "Projects", "Compared")
         show_table(columns, rows, numbers="Structures")
     show(f"{counted(len(rows), 'benchmark')}.")
 
@@ -311,5 +313,6 @@ def _end(result: Compared, done: Computed | None, *, ran: bool) -> None:
     codes = {column.label for column in result.document.columns if column.kind == "code"}
     lacking = [each for _, each in result.document.missing if each.column in codes]
     if ran and lacking:
-        say(f"Error: {len(lacking)} spectra could not be computed; the page says why.", style="red")
+        lost = counted(len(lacking), "spectrum", "spectra")
+        say(f"Error: {lost} could not be computed; the page says why.", style="red")
         raise typer.Exit(1)

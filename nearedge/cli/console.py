@@ -117,6 +117,6 @@ def share_of_archive(title: str) -> Iterator[Callable[[int, float], None]]:
         yield lambda count, share: bar.update(task, completed=share, count=count)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 job`` or ``2 jobs``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 job`` or ``2 jobs``; a plural that has no s is given."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

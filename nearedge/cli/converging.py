@@ -210,7 +210,8 @@ def _show(document: ConvergenceDoc) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from nearedge.plots.convergence import set_options, title
+    from nearedge.plots.convergence import written
+    from nearedge.store.abbreviated import SHOWN
     from nearedge.store.connection import connect
     from nearedge.store.convergences import ConvergenceStore
 
@@ -222,11 +223,12 @@ def _list(*, as_json: bool) -> None:
     for each in found:
         verdict = "converged" if each.converged else "not converged"
         state = verdict if each.finished else "running"
+        chosen = " ".join(f"{name}={written(value)}" for name, value in each.chosen.items())
         rows.append(
-            [each.convergence_id, title(each), each.protocol, state, set_options(each),
-             f"{each.cpu_seconds:.0f}"]
+            [each.convergence_id[:SHOWN], f"{each.label} {each.absorber}{each.absorbing_index}",
+             each.edge, each.code, each.protocol, state, f"{each.cpu_seconds:.0f}", chosen]
         )  # fmt: skip
     if rows:
-        columns = ["Convergence", "Of", "Protocol", "State", "Chosen", "CPU s"]
+        columns = ["Convergence", "Site", "Edge", "Code", "Protocol", "State", "CPU s", "Chosen"]
         show_table(columns, rows, numbers="CPU s")
     show(f"{counted(len(rows), 'convergence')}.")

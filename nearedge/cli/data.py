@@ -121,7 +121,7 @@ def plot(
         absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
     )
     store = SpectraStore.from_settings()
-    wanted = filters.spectra(kind, ids)
+    wanted = filters.spectra(kind, store.whole_ids(ids or []))
     found = store.count(wanted)
     if found == 0:
         raise SpectrumError(_NOTHING)
@@ -187,7 +187,7 @@ def export(
         absorber, edge, code, protocol, formula, elements, chemsys, project, structure_id, state
     )
     store = SpectraStore.from_settings()
-    wanted = filters.spectra(kind, ids)
+    wanted = filters.spectra(kind, store.whole_ids(ids or []))
     found = store.count(wanted)
     if found == 0:
         raise SpectrumError(_NOTHING)
@@ -199,4 +199,4 @@ def export(
     if as_json:
         show_json({"output": str(output), "format": file_format, "spectra": written})
     else:
-        show(f"{output}: {written} spectra as {file_format}.")
+        show(f"{output}: {counted(written, 'spectrum', 'spectra')} as {file_format}.")

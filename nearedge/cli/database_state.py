@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from fireworks.core.launchpad import LaunchPad
+
 from nearedge.cli.console import counted
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.queue_state import queued, state_counts
-from nearedge.launch.recovery import diagnose
+from nearedge.launch.recovery import diagnose, fizzled
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store import lifecycle
@@ -74,6 +76,15 @@ class Overview:
     def usable(self) -> bool:
         """Whether the database can be worked with."""
         return self.state == "up"
+
+
+_QUEUED_BY = {
+    "site": "submit",
+    "average": "submit",
+    "converge": "converge",
+    "benchmark": "benchmark",
+}
+"""The verb that queues a kind of job; the others are worked at once by the one that makes them."""
 
 
 def make_ready(settings: Settings) -> DatabaseState:
@@ -153,11 +164,25 @@ def _look_at_queue(
     to_put_back = diagnose(pad, database)
     if to_put_back.total:
         found.hints.append(
-            f"{to_put_back.total} jobs lost their worker or failed with the machine: `nearedge "
-            "run` puts them back first."
+            f"`nearedge run` first puts back {counted(to_put_back.total, 'job')} whose worker is "
+            "gone or whose machine failed."
         )
     elif found.queue.get("READY"):
         ready = counted(found.queue["READY"], "job")
         found.hints.append(f"Ready for a worker: {ready}; `nearedge run` goes on.")
-    if found.queue.get("FIZZLED", 0) > len(to_put_back.faulted):
-        found.hints.append("Jobs fizzled without a named failure: submit them again to retry.")
+    _look_at_fizzled(pad, found)
+
+
+def _look_at_fizzled(pad: LaunchPad, found: Overview) -> None:
+    jobs = list(fizzled(pad))
+    if not jobs:
+        return
+    found.failures.append(
+        FailureCount("fizzled", len(jobs), f"{jobs[0].label}: {jobs[0].error or 'no reason'}")
+    )
+    verbs = sorted({_QUEUED_BY[job.kind] for job in jobs if job.kind in _QUEUED_BY})
+    again = f": {' or '.join(f'`nearedge {verb}`' for verb in verbs)}" if verbs else ""
+    found.hints.append(
+        f"Ended without a named failure: {counted(len(jobs), 'job')}; the command that queued "
+        f"them tries again{again}."
+    )

@@ -7,6 +7,7 @@ import io
 from dataclasses import asdict, fields
 from datetime import datetime
 
+from nearedge.store.abbreviated import SHOWN
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.records import SpectrumRow
 from nearedge.store.spectra_store import SpectraStore
@@ -51,7 +52,7 @@ def csv_text(rows: list[Row], *, calculations: bool) -> str:
 
 
 def table_of(rows: list[Row], *, calculations: bool) -> tuple[list[str], list[list[str]]]:
-    """Return headings and cells of what people look at first."""
+    """Return headings and cells of what people look at first, ids by their first digits."""
     if calculations:
         columns = ["Calculation", "Formula", "Edge", "Site", "Code", "Protocol", "State", "CPU s"]
         names = ["calculation_id", "formula", "", "absorbing_index", "code", "protocol", "state"]
@@ -61,6 +62,7 @@ def table_of(rows: list[Row], *, calculations: bool) -> tuple[list[str], list[li
     cells = []
     for row in rows:
         line = [_cell(row[name]) if name else f"{row['absorber']} {row['edge']}" for name in names]
+        line[0] = line[0][:SHOWN]
         if calculations:
             seconds = row.get("cpu_seconds")
             line.append(f"{seconds:.1f}" if isinstance(seconds, float) else "")

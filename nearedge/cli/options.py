@@ -66,7 +66,10 @@ Files = Annotated[
 
 SpectrumIds = Annotated[
     list[str] | None,
-    typer.Argument(help="Spectrum ids; none: all that the filters find.", show_default=False),
+    typer.Argument(
+        help="Spectrum ids, or their first digits; none: all that the filters find.",
+        show_default=False,
+    ),
 ]
 AbsorberFilter = Annotated[str | None, typer.Option("--absorber", help="Absorbing element.")]
 EdgeFilter = Annotated[str | None, typer.Option("--edge", help="K, L1, L2 or L3.")]

@@ -128,7 +128,8 @@ def run(
         show_json(asdict(done))
     else:
         if done.put_back_first:
-            show(f"{done.put_back_first} jobs had lost their worker and were put back.")
+            lost = counted(done.put_back_first, "job")
+            show(f"Put back first: {lost} whose worker was gone or whose machine failed.")
         show(
             f"{counted(done.sites, 'site')} and {counted(done.averages, 'average')} completed "
             f"in {done.cpu_seconds:.0f} CPU seconds; {counted(done.left, 'job')} left in the queue."
@@ -141,9 +142,10 @@ def run(
         say("Interrupted: the jobs that ran were put back; `nearedge run` goes on.")
         raise typer.Exit(130)
     if done.failures or done.messages:
+        which = ", and `nearedge query --calculations --state NAME` which"
         say(
-            "Error: not everything succeeded; `nearedge status` shows why, and `nearedge query "
-            "--calculations --state NAME` which.",
+            "Error: not everything succeeded; `nearedge status` shows why"
+            f"{which if set(done.failures) - {'fizzled'} else ''}.",
             style="red",
         )
         raise typer.Exit(1)

@@ -218,10 +218,35 @@ def _abandoned(pad: LaunchPad) -> Iterator[int]:
 
 
 def _faulted(pad: LaunchPad) -> Iterator[int]:
-    for firework in pad.fireworks.find({"state": "FIZZLED"}, _FIELDS):
-        launch = _last_launch(pad, firework)
+    for firework, launch in _last_launches_of_fizzled(pad):
         if launch is not None and machine_fault(launch):
             yield firework["fw_id"]
+
+
+@dataclass(frozen=True)
+class Fizzled:
+    """A job that ended by an error of its own; `error` is the line that names it."""
+
+    kind: str
+    label: str
+    error: str
+
+
+def fizzled(pad: LaunchPad) -> Iterator[Fizzled]:
+    """Yield the jobs that `recover` leaves as they are: they need their command again."""
+    for firework, launch in _last_launches_of_fizzled(pad):
+        if launch is None or not machine_fault(launch):
+            about = firework.get("spec", {}).get(SPEC_KEY, {})
+            kind = "converge" if "convergence_id" in about else about.get("kind", "job")
+            error = "" if launch is None else _last_error(launch)
+            yield Fizzled(kind, about.get("label", f"job {firework['fw_id']}"), error)
+
+
+def _last_launches_of_fizzled(
+    pad: LaunchPad,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    for firework in pad.fireworks.find({"state": "FIZZLED"}, _FIELDS):
+        yield firework, _last_launch(pad, firework)
 
 
 def _stuck(pad: LaunchPad) -> Iterator[int]:

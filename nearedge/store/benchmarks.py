@@ -6,12 +6,10 @@ from pymongo import DESCENDING
 
 from nearedge.errors import DatabaseError
 from nearedge.schemas.benchmark import BenchmarkDoc
+from nearedge.store.abbreviated import whole_id
 from nearedge.store.blobs import BlobStore
 from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.packing import pack, unpack
-
-_SHORTEST = 6
-"""Digits of an id that may stand for it."""
 
 
 class BenchmarkStore:
@@ -41,19 +39,10 @@ class BenchmarkStore:
         DatabaseError
             If there is none, or several begin so.
         """
-        wanted = str(benchmark_id)
-        ids = [str(found["_id"]) for found in self._documents.find({}, {"_id": 1})]
-        fitting = [each for each in ids if each == wanted] or [
-            each for each in ids if len(wanted) >= _SHORTEST and each.startswith(wanted)
-        ]
-        if len(fitting) != 1:
-            raise DatabaseError(
-                f"{len(fitting) or 'No'} benchmarks have an id that begins with {wanted!r}: "
-                "`nearedge benchmark --list` shows them."
-            )
-        found = self._documents.find_one({"_id": fitting[0]})
+        wanted = whole_id(self._documents, benchmark_id, "benchmarks", "nearedge benchmark --list")
+        found = self._documents.find_one({"_id": wanted})
         if found is None:
-            raise DatabaseError(f"Benchmark {fitting[0]} was removed meanwhile.")
+            raise DatabaseError(f"Benchmark {wanted} was removed meanwhile.")
         return unpack(BenchmarkDoc, [found], self._blobs)[0]
 
     @operation

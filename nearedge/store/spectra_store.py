@@ -14,6 +14,7 @@ from nearedge.schemas.document import Document
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
 from nearedge.schemas.structure import StructureDoc
 from nearedge.settings import Settings
+from nearedge.store.abbreviated import whole_id
 from nearedge.store.blobs import PREFIX, BlobStore
 from nearedge.store.connection import connect
 from nearedge.store.indexes import ensure_indexes
@@ -204,6 +205,18 @@ class SpectraStore:
         return found
 
     @operation
+    def whole_ids(self, begun: Sequence[str]) -> list[str]:
+        """Return the ids of the spectra whose ids begin so.
+
+        Raises
+        ------
+        DatabaseError
+            If of one there is none, or several.
+        """
+        spectra = self.database[SpectrumDoc.collection]
+        return [whole_id(spectra, each, "spectra", "nearedge query") for each in begun]
+
+    @operation
     def count(self, query: SpectrumQuery | CalculationQuery) -> int:
         """Return how many spectra, or calculations, answer the query."""
         cls = SpectrumDoc if isinstance(query, SpectrumQuery) else CalculationDoc
@@ -228,7 +241,12 @@ class SpectraStore:
             fields = dict.fromkeys(large_fields(collection), 1)
             for stored in self.database[collection].find({}, fields):
                 found.difference_update(all_references(collection, stored))
-        named = (("models", "weights_blob"), ("models", "left_out_blob"), ("features", "blob"))
+        named = (
+            ("models", "weights_blob"),
+            ("models", "left_out_blob"),
+            ("styles", "weights_blob"),
+            ("features", "blob"),
+        )
         for collection, field in named:
             for stored in self.database[collection].find({}, {field: 1}):
                 found.discard(str(stored.get(field)))

@@ -145,6 +145,33 @@ def test_saved_spectra_give_the_same_figures_without_a_database(
     assert missing == [("rutile", "feff balanced@1"), ("rutile", "exp")]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("# NearEdge.kind", "# NearEdge.gone", "the XDI file does not hold a whole NearEdge"),
+        ("NearEdge.kind: ", "NearEdge.kind: {", "a NearEdge field of the XDI file is damaged"),
+        ("# XDI/1.0", "# no/1.0", "the file does not begin with `# XDI/`"),
+        ("# NearEdge.", "# Other.", "x.xdi is no reference spectrum in eV: the XDI file"),
+    ],
+)
+@pytest.mark.usefixtures("computed")
+def test_a_bad_file_in_the_folder_is_named_in_one_sentence(
+    nearedge: Command, structures: list[Path], tmp_path: Path, before: str, after: str, says: str
+) -> None:
+    folder = tmp_path / "spectra"
+    nearedge("benchmark", *structures, *CODES, "--no-run", "-o", tmp_path / "p", "--save", folder)
+    bad = folder / "anatase" / "x.xdi"
+    text = next((folder / "anatase").glob("*.xdi")).read_text()
+    if "reference" in says:
+        text = text.replace("# Column.1: energy eV", "# Column.1: angle degrees")
+    bad.write_text(text.replace(before, after))
+    said = nearedge("benchmark", "--from", folder, "-o", tmp_path / "page.html")
+    assert said.code == 1
+    assert says in said.err
+    assert str(bad) in said.err
+    assert not (tmp_path / "page.html").exists()
+
+
 @pytest.mark.usefixtures("computed")
 def test_spectra_that_others_put_into_the_folder_take_part(
     nearedge: Command, structures: list[Path], experiment: Path, tmp_path: Path

@@ -76,5 +76,8 @@ def test_a_site_is_converged_reported_and_known_from_then_on(
     assert nearedge("query", "--calculations", "--json").json == calculations
     (listed,) = nearedge("converge", "--list", "--json").json
     assert listed == again.json
-    assert "--set fms_radius=4" in nearedge("converge", "--list").out
+    table = nearedge("converge", "--list").out
+    assert "fms_radius=4" in table
+    assert listed["convergence_id"][:12] in table
+    assert max(map(len, table.splitlines())) <= 100
     assert nearedge("status", "--json").json["queue"] == {"COMPLETED": 5}

@@ -64,7 +64,9 @@ def test_csv_and_json_say_the_same(nearedge: Command) -> None:
 def test_a_table_in_a_pipe_is_not_cut(nearedge: Command) -> None:
     said = nearedge("query")
     for row in nearedge("query", "--json").json:
-        assert row["spectrum_id"] in said.out
+        assert row["spectrum_id"][:12] in said.out
+        assert row["projects"][0] in said.out
+    assert max(map(len, said.out.splitlines())) <= 100
     assert said.out.endswith("4 of 4 spectra.\n")
 
 
@@ -122,9 +124,14 @@ def test_an_aligned_plot_prints_the_shift(nearedge: Command, tmp_path: Path) -> 
 
 def test_spectra_can_be_plotted_by_their_ids(nearedge: Command, tmp_path: Path) -> None:
     ids = [row["spectrum_id"] for row in nearedge("query", "--kind", "site", "--json").json]
-    said = nearedge("plot", *ids, "--output", tmp_path / "two.png")
-    assert (said.code, said.err) == (0, "")
-    assert "2 curves in 1 figure." in said.out
+    for digits in (32, 12):  # whole, or as a table has them
+        typed = [each[:digits] for each in ids]
+        said = nearedge("plot", *typed, "--output", tmp_path / "two.png")
+        assert (said.code, said.err) == (0, "")
+        assert "2 curves in 1 figure." in said.out
+    for typed in (ids[0][:4], "ffffffff", ""):
+        said = nearedge("plot", typed, "--output", tmp_path / "no.png")
+        assert (said.code, "nearedge query" in said.err) == (1, True)
 
 
 def test_no_spectrum_is_an_error_and_leaves_no_file(nearedge: Command, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from nearedge.codes import code_names, get_code
 from nearedge.codes.base import Availability
 from nearedge.codes.feff import FEFF
 from nearedge.errors import WeightsError
+from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, launchpad
+from nearedge.settings import get_settings
 
 from .conftest import Command
 
@@ -88,3 +90,24 @@ def test_doctor_says_which_setting_is_wrong(
     said = nearedge("doctor", "--json")
     assert said.code == 1
     assert "NEAREDGE_WORKERZ" in said.json[0]["detail"]
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.integration
+def test_status_says_why_jobs_fizzled_and_which_verb_tries_again(nearedge: Command) -> None:
+    pad = launchpad(get_settings())
+    ensure_launchpad_indexes(pad)
+    trace = "Traceback (most recent call last):\n  File x\nKeyError: 'Fermi'\n"
+    for number, about in enumerate(({"kind": "site", "label": "rutile Ti0 K"}, {"kind": "x"})):
+        launch = {"launch_id": number, "fw_id": number, "state": "FIZZLED", "action": {
+            "stored_data": {"_exception": {"_stacktrace": trace}}}}  # fmt: skip
+        pad.launches.insert_one(launch)
+        pad.fireworks.insert_one(
+            {"fw_id": number, "state": "FIZZLED", "launches": [number], "spec": {SPEC_KEY: about}}
+        )
+    said = nearedge("status")
+    assert "rutile Ti0 K: KeyError: 'Fermi'" in said.out
+    assert said.err == (
+        "Ended without a named failure: 2 jobs; the command that queued them tries again: "
+        "`nearedge submit`.\n"
+    )

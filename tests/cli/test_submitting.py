@@ -43,6 +43,20 @@ def test_a_code_without_its_program_is_refused_before_a_database_is_asked_for(
     assert not home.exists(), "nothing was written"
 
 
+def test_an_open_quote_is_told_in_one_sentence_with_its_setting(
+    nearedge: Command, anatase: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEAREDGE_PW_COMMAND", "mpirun 'x")
+    said = nearedge("submit", anatase, "--absorber", "Ti", "--code", "xspectra")
+    assert said.code == 1
+    assert said.err == (
+        "Error: XSpectra (Quantum ESPRESSO) cannot run here, its setting pw_command leaves a quote "
+        "or an escape open (mpirun 'x): correct NEAREDGE_PW_COMMAND; or write its inputs with "
+        "--inputs-only DIR and run them elsewhere.\n"
+    )
+    assert not home.exists(), "nothing was written"
+
+
 def test_inputs_need_neither_database_nor_program(
     nearedge: Command,
     anatase: Path,

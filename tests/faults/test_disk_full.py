@@ -47,7 +47,7 @@ def test_a_full_disk_fails_no_calculation_and_with_space_the_next_run_completes_
     found = site.status()
     assert found.queue["FIZZLED"] == 1
     assert found.running == []
-    assert found.hints[0].startswith("1 jobs lost their worker or failed with the machine")
+    assert "puts back 1 job whose worker" in found.hints[0]
     assert mount("-o", "remount,size=100m", site)
     summary = site.run()
     assert summary.failed == 0, summary.messages

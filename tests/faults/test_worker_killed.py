@@ -50,7 +50,7 @@ def test_killed_during_feff_nothing_runs_on_and_the_next_run_computes_it_once(
     found = site.status()
     assert found.queue == {"RUNNING": 1, "WAITING": 1}
     assert [each.owner for each in found.running] == ["dead"]
-    assert found.hints[0].startswith("1 jobs lost their worker")
+    assert "puts back 1 job whose worker" in found.hints[0]
     assert site.store.count(CalculationQuery()) == 0
     summary = site.run()
     assert (summary.completed, summary.failed) == (2, 0), summary.messages
@@ -82,7 +82,7 @@ def test_killed_between_a_blob_and_its_document_the_result_is_stored_without_com
     assert site.store.blobs.ids(), "the blob is there"
     assert site.store.count(CalculationQuery()) == 0, "its document is not"
     assert site.store.count(SpectrumQuery()) == 0
-    assert site.status().hints[0].startswith("1 jobs lost their worker")
+    assert "puts back 1 job whose worker" in site.status().hints[0]
     site.recover()
     computed: list[int] = []
     again = site.start_worker(_SMALL_BLOBS)

@@ -15,7 +15,7 @@ from fireworks.core.launchpad import LaunchPad
 from nearedge.launch import recovery
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.recovery import diagnose, recover
+from nearedge.launch.recovery import diagnose, fizzled, recover
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase
 
@@ -188,6 +188,9 @@ def test_a_job_that_fizzled_by_its_own_fault_stays(
     assert recover(pad, memory_database).total == 0
     assert state(pad, fw_id) == "FIZZLED"
     assert state(pad, average_of(fw_id)) == "READY", "the average goes on without it"
+    (told,) = fizzled(pad)
+    assert told.error
+    assert told.error in error
 
 
 def test_a_worker_killed_after_its_launch_completed_costs_nothing(

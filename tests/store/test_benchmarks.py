@@ -29,8 +29,11 @@ def test_a_benchmark_is_found_by_its_id_or_the_first_digits(memory_database: Mon
     assert store.get("abcdef").benchmark_id == "abcdef" + 26 * "0"
     assert store.get("abcdee" + 26 * "0").benchmark_id == "abcdee" + 26 * "0"
     for wanted in ("abcde", "ffffff"):
-        with pytest.raises(DatabaseError, match=f"begins with '{wanted}'"):
+        with pytest.raises(DatabaseError, match=f"No benchmarks .* begins with '{wanted}'"):
             store.get(wanted)
+    store.put(document("abcdeedd" + 24 * "0"))
+    with pytest.raises(DatabaseError, match="Several benchmarks"):
+        store.get("abcdee")
 
 
 def test_storing_again_adds_the_project_and_keeps_the_first_date(

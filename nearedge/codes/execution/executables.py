@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability
@@ -18,7 +19,10 @@ from nearedge.settings import PREFIX, Settings, get_settings
 ANSWER_SECONDS = 60.0
 """A program answers within one; this is for a machine that does a hundred other things."""
 _LOG = "answer.log"
-_VERSIONS: dict[tuple[str, ...], str] = {}
+_BLOCK = 1 << 22
+_LONGEST_MARK = 64
+_ELF = b"\x7fELF"
+_ANSWERS: dict[tuple[str, ...], Answer] = {}
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,17 @@ class Executable:
         The setting that holds its command, such as ``pw_command``: ``mpirun -np 4 pw.x``.
     package
         The Debian package that has it, or what else to do to get it (any text with a space).
+    banner
+        What the program says where there is nothing to read; its first group is the version. None
+        for one that is not started for a question.
+    mark
+        What is among the bytes of a program that is not started for a question.
     """
 
     setting: str
     package: str
+    banner: re.Pattern[str] | None = None
+    mark: re.Pattern[bytes] | None = None
 
     def command(self) -> str:
         """Return the command as the settings have it."""
@@ -73,18 +84,25 @@ class Executable:
             return [], f"leaves a quote or an escape open ({self.command()})"
         return words, "" if words else "names no program"
 
+    def _usual_name(self) -> str:
+        """Return what the program is called where the setting is left alone: ``pw.x``."""
+        return Path(shlex.split(str(Settings.model_fields[self.setting].default))[0]).name
+
     def path(self) -> Path | None:
         """Return where the program is, or None; behind a launcher, where the program itself is."""
         words, wrong = self._words()
         if wrong or shutil.which(words[0]) is None:
             return None
-        usual = shlex.split(str(Settings.model_fields[self.setting].default))[0]
-        program = next((word for word in words if Path(word).name == Path(usual).name), words[0])
+        usual = self._usual_name()
+        program = next((word for word in words if Path(word).name == usual), words[0])
         found = shutil.which(program)
         return None if found is None else Path(found)
 
     def availability(self) -> Availability:
-        """Look for the program; `detail` is its place, for the code to put a version before it."""
+        """Look for the program, and whether it is the one that it should be.
+
+        `detail` is its place, for the code to put a version before it.
+        """
         _, wrong = self._words()
         if wrong:
             return Availability(
@@ -92,6 +110,8 @@ class Executable:
             )
         found = self.path()
         if found is not None:
+            if other := self._other():
+                return Availability(False, other, f"correct {self._variable}")
             return Availability(True, str(found))
         get = self.package if " " in self.package else f"apt install {self.package}"
         return Availability(
@@ -121,20 +141,63 @@ class Executable:
                 return None
         return None if asked.not_started else Answer(code, said)
 
-    def version(self, pattern: re.Pattern[str]) -> str:
-        """Return what the first group of `pattern` finds in the program's answer, or ``unknown``.
+    def version(self) -> str:
+        """Return what the banner's first group finds in the program's answer, or ``unknown``."""
+        asked = self._asked()
+        found = None if asked is None or self.banner is None else self.banner.search(asked.text)
+        return UNKNOWN if found is None else found.group(1)
+
+    def _asked(self) -> Answer | None:
+        """Return the program's answer to nothing; None where it is not there, or does not end.
 
         Asked once for each program in this process; one that did not answer in time, because the
         machine was busy, is asked again, since the version is a part of every calculation's id.
         """
         path = self.path()
         if path is None:
-            return UNKNOWN
+            return None
         program = (*self.argv(), str(path), str(path.stat().st_mtime_ns))
-        if program not in _VERSIONS:
-            said = self.answer()
-            if said is None:
-                return UNKNOWN
-            match = pattern.search(said.text)
-            _VERSIONS[program] = UNKNOWN if match is None else match.group(1)
-        return _VERSIONS[program]
+        if program not in _ANSWERS and (answer := self.answer()) is not None:
+            _ANSWERS[program] = answer
+        return _ANSWERS.get(program)
+
+    def _other(self) -> str:
+        """Return that the command starts something else, or nothing where it may be right.
+
+        A program that does not answer in time may be the right one; so may a script without a
+        banner, which can start anything.
+        """
+        it_is_not = f"{self.command()} is not {self._usual_name()}"
+        if self.banner is not None:
+            asked = self._asked()
+            if asked is None or self.banner.search(asked.text):
+                return ""
+            last = (asked.text.strip().splitlines() or ["nothing"])[-1].strip()
+            return f"{it_is_not}: it says {last[:100]!r}"
+        if self.mark is not None:
+            places = [Path(shutil.which(word) or word) for word in self.argv()]
+            files = [place for place in places if place.is_file()]
+            if not any(_is_script(file) or search_bytes(file, self.mark) for file in files):
+                return it_is_not
+        return ""
+
+
+def _is_script(program: Path) -> bool:
+    with program.open("rb") as file:
+        return file.read(len(_ELF)) != _ELF
+
+
+def search_bytes(program: Path, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    """Return where a pattern (of 64 bytes at most) is first found among a program's bytes."""
+    return _found(program, program.stat().st_mtime_ns, pattern)
+
+
+@cache
+def _found(program: Path, modified: int, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    seam = b""
+    with program.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if match := pattern.search(seam + block):
+                return match
+            seam = block[-_LONGEST_MARK:]
+    return None

@@ -11,6 +11,8 @@ from nearedge.errors import SettingsError
 from nearedge.settings import get_settings
 
 PW = Executable("pw_command", "quantum-espresso")
+ASKED = Executable("pw_command", "quantum-espresso", re.compile(r"PWSCF v\.(\S+)"))
+MARKED = Executable("vasp_command", "install VASP", mark=re.compile(rb"vasp\.\d"))
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_a_command_that_is_none_is_refused_by_its_setting(command) -> None:
         command(text)
         with pytest.raises(SettingsError, match="pw_command"):
             PW.argv()
-        assert "NEAREDGE_PW_COMMAND" in PW.availability().remedy
+        assert PW.availability().remedy == "correct NEAREDGE_PW_COMMAND"
 
 
 def test_a_program_is_asked_for_its_version_once_and_told_no_secret(
@@ -79,13 +81,13 @@ def test_a_program_is_asked_for_its_version_once_and_told_no_secret(
     script.chmod(0o755)
     command("pw.x")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    told = PW.answer()
+    told = ASKED.answer()
     assert told is not None
     assert "PWSCF" in told.text
     assert "NEAREDGE" not in told.text
     assert str(Path.cwd()) not in told.text.splitlines(), "it may write: not where we are"
-    pattern = re.compile(r"PWSCF v\.(\S+)")
-    assert PW.version(pattern) == PW.version(pattern) == "6.7MaX"
+    assert ASKED.version() == ASKED.version() == "6.7MaX"
+    assert ASKED.availability().found
     assert asked.read_text() == "once\n" * 2
 
 
@@ -98,9 +100,54 @@ def test_a_program_that_was_too_slow_to_answer_is_asked_again(
     command("pw.x")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(executables, "ANSWER_SECONDS", 0.3)
-    pattern = re.compile(r"v\.(\S+)")
-    assert PW.answer() is None
-    assert PW.version(pattern) == "unknown"
-    script.write_text("#!/bin/sh\necho v.7\n")
+    assert ASKED.answer() is None
+    assert ASKED.version() == "unknown"
+    assert ASKED.availability().found, "it may be the right one"
+    script.write_text("#!/bin/sh\necho PWSCF v.7\n")
     monkeypatch.setattr(executables, "ANSWER_SECONDS", 60.0)
-    assert PW.version(pattern) == "7"
+    assert ASKED.version() == "7"
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [("", "it says 'nothing'"), ("echo hello; echo I am another", "it says 'I am another'")],
+)
+def test_a_program_without_the_banner_is_said_to_be_another(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, words: str
+) -> None:
+    script = tmp_path / "my-pw"
+    script.write_text(f"#!/bin/sh\n{says}\n")
+    script.chmod(0o755)
+    command("my-pw -nk 2")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = ASKED.availability()
+    assert not found.found
+    assert found.detail == f"my-pw -nk 2 is not pw.x: {words}"
+    assert found.remedy == "correct NEAREDGE_PW_COMMAND"
+
+
+def test_a_program_that_is_not_asked_is_known_by_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher, right, wrong, script = (tmp_path / x for x in ("mpirun", "vasp_gam", "other", "run"))
+    launcher.write_bytes(b"\x7fELF launcher")
+    right.write_bytes(b"\x7fELF" + bytes(2**22 - 6) + b"vasp.6.4.2")
+    wrong.write_bytes(b"\x7fELF something else")
+    script.write_bytes(b"#!/bin/sh\nexec $PROGRAM\n")
+    for each in (launcher, right, wrong, script):
+        each.chmod(0o755)
+    try:
+        for words, good in (
+            ((right,), True),
+            ((wrong,), False),
+            ((launcher, right), True),
+            ((launcher, wrong), False),
+            ((launcher, script), True),
+        ):
+            monkeypatch.setenv("NEAREDGE_VASP_COMMAND", " ".join(map(str, words)))
+            get_settings.cache_clear()
+            found = MARKED.availability()
+            assert found.found == good, words
+            assert good or found.detail.endswith("other is not vasp_std")
+    finally:
+        get_settings.cache_clear()
