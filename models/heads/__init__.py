@@ -25,6 +25,8 @@ _HEADS: dict[str, tuple[str, str]] = {
     "kernel": ("kernel", "KernelHead"),
     "xasblock": ("xasblock", "XASBlockHead"),
     "residual": ("residual", "ResidualHead"),
+    "ensemble": ("ensemble", "EnsembleHead"),
+    "average": ("average", "AverageHead"),
 }
 
 

@@ -26,7 +26,7 @@ from nearedge.models.training.data import Batch, Batches, Chunks, Pairs
 from nearedge.models.training.options import TrainingOptions
 from nearedge.models.training.progress import Progress
 
-SMALLEST_RATE, LARGEST_RATE = 1e-5, 1e-1
+SMALLEST_RATE, LARGEST_RATE = 1e-4, 1.0
 FINDER_STEPS = 100
 FALLBACK_RATE = 1e-3
 

@@ -18,7 +18,7 @@ from nearedge.models.training import progress
 from nearedge.models.training.data import Pairs, held_out_rows
 from nearedge.models.training.options import TrainingOptions
 from nearedge.models.training.progress import CHECKPOINT, Progress
-from nearedge.models.training.trainer import Trained, train
+from nearedge.models.training.trainer import LARGEST_RATE, SMALLEST_RATE, Trained, train
 
 OPTIONS = TrainingOptions(max_epochs=8, learning_rate=1e-2, plateau=1, batch_size=16)
 
@@ -127,7 +127,7 @@ def test_a_rate_is_found_where_none_is_given_and_is_the_same_again() -> None:
     options = OPTIONS.model_copy(update={"learning_rate": None, "max_epochs": 1})
     first, second = trained(options=options), trained(options=options)
     assert first == second
-    assert 1e-5 < first.learning_rate < 1e-1
+    assert SMALLEST_RATE <= first.learning_rate <= LARGEST_RATE
 
 
 def test_nothing_is_printed_or_left_behind(
