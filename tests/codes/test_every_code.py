@@ -27,6 +27,7 @@ from nearedge.codes.base import BadRun, FinishedRun, InputSet, KnownRun
 from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.errors import CodeError
 from nearedge.makers.simulation import SimulationMaker
+from nearedge.settings import get_settings
 from nearedge.structures.builtin import builtin_structure
 from nearedge.workflows.spectrum import _SITE_MAKERS
 
@@ -108,6 +109,26 @@ def test_every_code_says_what_it_is(name: str) -> None:
     availability = code.availability()
     assert availability.detail
     assert bool(availability.remedy) != availability.found
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("xspectra", each) for each in ("pw_command", "xspectra_command", "ld1_command")]
+    + [(name, f"{name}_command") for name in ("elk", "ocean", "exciting", "vasp")]
+    + [("gpaw", "gpaw_python")],
+)
+def test_a_command_that_starts_something_else_is_seen(
+    name: str, command: str, binary: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "xspectra":
+        binary("pw_command")  # looked at first
+    monkeypatch.setenv(f"NEAREDGE_{command.upper()}", "/bin/false")
+    get_settings.cache_clear()
+    availability = get_code(name).availability()
+    get_settings.cache_clear()
+    assert not availability.found
+    assert re.search("/bin/false (is not [a-z]|cannot import GPAW)", availability.detail)
+    assert f"NEAREDGE_{command.upper()}" in availability.remedy
 
 
 @pytest.mark.parametrize("name", code_names())

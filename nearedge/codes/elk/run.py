@@ -38,16 +38,15 @@ from nearedge.codes.execution.stages import Stages
 from nearedge.errors import CodeError, ResourceError
 from nearedge.settings import get_settings
 
-ELK_BINARY = Executable("elk_command", "elk-lapw")
 STATE = "STATE.OUT"
-_VERSION = re.compile(r"Elk code version (\S+) started")
+ELK_BINARY = Executable("elk_command", "elk-lapw", re.compile(r"Elk code version (\S+) started"))
 _BULKY = ("STATE.OUT", "EVECFV.OUT", "EVECSV.OUT", "HMLBSE.OUT", "EPSINV.OUT")
 """What only the next stage needs; hundreds of MB at finer meshes."""
 
 
 def elk_version() -> str:
     """Return the version that the binary prints where there is no input, or ``unknown``."""
-    return ELK_BINARY.version(_VERSION)
+    return ELK_BINARY.version()
 
 
 def elk_availability() -> Availability:

@@ -16,7 +16,11 @@ from nearedge.codes.execution.stages import OneProgram
 from nearedge.errors import ResourceError
 from nearedge.settings import get_settings
 
-EXCITING_BINARY = Executable("exciting_command", "install exciting (https://exciting-code.org)")
+EXCITING_BINARY = Executable(
+    "exciting_command",
+    "install exciting (https://exciting-code.org)",
+    mark=re.compile(rb"(?i)exciting"),
+)
 PROGRAM = OneProgram(EXCITING_BINARY, "exciting", LOG, (GROUND_STATE, LOG), failure_of, read_folder)
 _SPECIES = re.compile(r'speciesfile="([^"/]+)"')
 REMEDY = "name their folder in NEAREDGE_EXCITING_SPECIES_PATH, or set EXCITINGROOT"

@@ -172,8 +172,8 @@ class Executable:
             asked = self._asked()
             if asked is None or self.banner.search(asked.text):
                 return ""
-            last = (asked.text.strip().splitlines() or ["nothing"])[-1].strip()
-            return f"{it_is_not}: it says {last[:100]!r}"
+            lines = asked.text.strip().splitlines()
+            return f"{it_is_not}: it says {repr(lines[-1].strip()[:100]) if lines else 'nothing'}"
         if self.mark is not None:
             places = [Path(shutil.which(word) or word) for word in self.argv()]
             files = [place for place in places if place.is_file()]

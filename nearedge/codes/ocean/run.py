@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from nearedge.codes.execution.stages import OneProgram
 from nearedge.codes.ocean.failures import LOG, failure_of
 from nearedge.codes.ocean.parse import read_folder
 
-OCEAN_PL = Executable("ocean_command", "install OCEAN (https://github.com/times-software/OCEAN)")
+OCEAN_PL = Executable(
+    "ocean_command",
+    "install OCEAN (https://github.com/times-software/OCEAN)",
+    mark=re.compile(rb"OCEAN"),
+)
 PROGRAM = OneProgram(OCEAN_PL, "ocean", LOG, (LOG,), failure_of, read_folder)
 
 

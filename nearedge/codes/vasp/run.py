@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from nearedge.codes.base import UNKNOWN, Availability, CodeResult, InputSet, Progress
-from nearedge.codes.execution.executables import Executable
+from nearedge.codes.execution.executables import Executable, search_bytes
 from nearedge.codes.execution.stages import OneProgram
 from nearedge.codes.vasp.deck import SPEC
 from nearedge.codes.vasp.failures import LOG, failure_of
@@ -16,11 +15,12 @@ from nearedge.codes.vasp.parse import read_folder
 from nearedge.codes.vasp.potentials import potcar_text, potentials_availability
 from nearedge.errors import ResourceError
 
-VASP_BINARY = Executable("vasp_command", "install VASP 6 (https://www.vasp.at, licensed)")
+_VERSION = re.compile(rb"vasp\.(\d+\.\d+\.\d+)")
+VASP_BINARY = Executable(
+    "vasp_command", "install VASP 6 (https://www.vasp.at, licensed)", mark=_VERSION
+)
 PROGRAM = OneProgram(VASP_BINARY, "vasp", LOG, (LOG,), failure_of, read_folder)
 POTCAR = "POTCAR"
-_BLOCK = 1 << 22
-_VERSION = re.compile(rb"vasp\.(\d+\.\d+\.\d+)")
 
 
 def vasp_availability() -> Availability:
@@ -33,21 +33,13 @@ def vasp_availability() -> Availability:
 
 
 def vasp_version() -> str:
-    """Return the version that the program would write at the head of OUTCAR, or ``unknown``."""
+    """Return the version that the program would write at the head of OUTCAR, or ``unknown``.
+
+    VASP has no option that prints it, so it is looked for among the program's bytes.
+    """
     path = VASP_BINARY.path()
-    return UNKNOWN if path is None else _version_in(path, path.stat().st_mtime_ns)
-
-
-@cache
-def _version_in(path: Path, modified: int) -> str:
-    """Look for ``vasp.6.4.2`` among a program's bytes; VASP has no option that prints it."""
-    seam = b""
-    with path.open("rb") as program:
-        while block := program.read(_BLOCK):
-            if match := _VERSION.search(seam + block):
-                return match.group(1).decode()
-            seam = block[-32:]
-    return UNKNOWN
+    found = None if path is None else search_bytes(path, _VERSION)
+    return UNKNOWN if found is None else found.group(1).decode()
 
 
 def run_vasp(

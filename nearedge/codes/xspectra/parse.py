@@ -12,7 +12,7 @@ from nearedge.errors import CodeError
 from nearedge.spectra.spectrum import FloatArray
 
 _NUMBER = r"([-+]?\d+\.?\d*(?:[eEdD][-+]?\d+)?)"
-VERSION = re.compile(r"Program (?:PWSCF|XSpectra) v\.\s*(\S+)")
+_VERSION = re.compile(r"Program (?:PWSCF|XSpectra) v\.\s*(\S+)")
 _ENERGY = re.compile(r"^!\s+total energy\s+=\s*" + _NUMBER, re.MULTILINE)
 _ITERATIONS = re.compile(r"convergence has been achieved in\s+(\d+) iterations")
 _SMEARED = re.compile(r"the Fermi energy is\s*" + _NUMBER)
@@ -205,7 +205,7 @@ def _table(rows: list[str], text: str, name: str) -> FloatArray:
 def _version(text: str, name: str, program: str) -> str:
     if not text.strip():
         raise CodeError("output_empty", f"{name} is empty.")
-    found = VERSION.search(text)
+    found = _VERSION.search(text)
     if found is None or f"Program {program}" not in text:
         raise CodeError("output_foreign", f"{name} is no output of {program}.")
     return found.group(1)

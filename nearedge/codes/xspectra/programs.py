@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from nearedge.codes.base import Availability
 from nearedge.codes.execution.executables import Executable
-from nearedge.codes.xspectra.parse import VERSION
 from nearedge.settings import get_settings
 
 PACKAGE = "quantum-espresso"
-PW = Executable("pw_command", PACKAGE)
-XSPECTRA = Executable("xspectra_command", PACKAGE)
-LD1 = Executable("ld1_command", PACKAGE)
+# Their banners come before the input is read, which is empty where they are asked.
+PW = Executable("pw_command", PACKAGE, re.compile(r"Program PWSCF v\.\s*(\S+)"))
+XSPECTRA = Executable("xspectra_command", PACKAGE, re.compile(r"Program XSpectra v\.\s*(\S+)"))
+LD1 = Executable("ld1_command", PACKAGE, re.compile(r"Program LD1 v\.\s*(\S+)"))
 
 
 def version() -> str:
     """Return the version of both programs, each named where they differ; ``unknown`` if absent."""
-    # Their banner comes before the input is read, which is empty here.
-    found = {name: one.version(VERSION) for name, one in (("pw", PW), ("xspectra", XSPECTRA))}
+    found = {name: one.version() for name, one in (("pw", PW), ("xspectra", XSPECTRA))}
     if len(set(found.values())) == 1:
         return found["pw"]
     return ", ".join(f"{name} {value}" for name, value in found.items())

@@ -23,6 +23,7 @@ import pathlib, shutil, sys
 played = pathlib.Path({played!r})
 if "-in" not in sys.argv:
     print("     Program PWSCF v.6.7MaX starts on  1Jan2026")
+    print("     Program XSpectra v.6.7MaX starts on  1Jan2026")
     sys.exit()
 deck = pathlib.Path(sys.argv[sys.argv.index("-in") + 1])
 with open("started", "a") as started:

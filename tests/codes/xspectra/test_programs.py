@@ -11,11 +11,18 @@ from nearedge.codes.xspectra import XSPECTRA
 from nearedge.settings import get_settings
 
 
+def script(folder: Path, program: str, version: str) -> str:
+    """Return the command of a program that says what it is."""
+    file = folder / f"{program}.py"
+    file.write_text(f"print('     Program {program} v.{version} starts on')")
+    return f"{sys.executable} {file}"
+
+
 def test_a_missing_program_is_named_with_the_package_that_has_it(
-    home: pytest.MonkeyPatch,
+    home: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     home.setenv("NEAREDGE_XSPECTRA_COMMAND", "no-such-xspectra.x")
-    home.setenv("NEAREDGE_PW_COMMAND", sys.executable)
+    home.setenv("NEAREDGE_PW_COMMAND", script(tmp_path, "PWSCF", "7.0"))
     get_settings.cache_clear()
     found = XSPECTRA.availability()
     assert not found.found
@@ -26,8 +33,8 @@ def test_a_missing_program_is_named_with_the_package_that_has_it(
 def test_ld1_is_needed_only_where_it_makes_the_potentials(
     home: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("PW", "XSPECTRA"):
-        home.setenv(f"NEAREDGE_{name}_COMMAND", sys.executable)
+    for name, program in (("PW", "PWSCF"), ("XSPECTRA", "XSpectra")):
+        home.setenv(f"NEAREDGE_{name}_COMMAND", script(tmp_path, program, "7.0"))
     home.setenv("NEAREDGE_LD1_COMMAND", "no-such-ld1.x")
     get_settings.cache_clear()
     assert not XSPECTRA.availability().found
@@ -38,9 +45,7 @@ def test_ld1_is_needed_only_where_it_makes_the_potentials(
 
 def test_programs_of_two_versions_are_both_named(home: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, program, version in (("PW", "PWSCF", "7.0"), ("XSPECTRA", "XSpectra", "6.8")):
-        script = tmp_path / f"{program}.py"
-        script.write_text(f"print('     Program {program} v.{version} starts on')")
-        home.setenv(f"NEAREDGE_{name}_COMMAND", f"{sys.executable} {script}")
+        home.setenv(f"NEAREDGE_{name}_COMMAND", script(tmp_path, program, version))
     get_settings.cache_clear()
     assert XSPECTRA.version() == "pw 7.0, xspectra 6.8"
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from nearedge.codes.execution.executables import Executable
+from nearedge.codes.base import UNKNOWN
 from nearedge.codes.execution.shelf import draft, kept, put
 from nearedge.codes.execution.stage import log_tail, run_stage, write_files
+from nearedge.codes.xspectra.programs import LD1
 from nearedge.codes.xspectra.pseudo.check import judge
 from nearedge.codes.xspectra.pseudo.recipes import (
     GENERATION,
@@ -27,11 +26,10 @@ from nearedge.codes.xspectra.pseudo.upf import (
     kinetic_tail,
     read_upf,
 )
-from nearedge.errors import CodeError, InputRefused
+from nearedge.errors import CodeError, InputRefused, ResourceError
 from nearedge.schemas.document import content_hash
 from nearedge.settings import get_settings
 
-LD1 = Executable("ld1_command", "quantum-espresso")
 CHECKS = 1
 """Version of the judgement: raise it when `check` is changed, so that nothing judged by the older
 one is used."""
@@ -104,36 +102,22 @@ def ld1_version() -> str:
     Raises
     ------
     InputRefused
-        ``ld1_missing``.
-    CodeError
-        ``ld1_failed``: the command is something else.
+        ``ld1_missing``, also where the command starts something else.
+    ResourceError
+        If it does not answer.
     """
     availability = LD1.availability()
-    path = LD1.path()
-    if not availability.found or path is None:
+    if not availability.found:
         raise InputRefused(
             "ld1_missing",
             f"Pseudopotentials are made with ld1.x, but {availability.detail}: "
             f"{availability.remedy}, or set pseudo_path (NEAREDGE_PSEUDO_PATH) to a folder with "
             "your own.",
         )
-    return _version(LD1.command(), str(path), path.stat().st_mtime_ns)
-
-
-@cache
-def _version(command: str, path: str, changed: int) -> str:
-    """Ask the program; `path` and `changed` are what an answer is kept for."""
-    with tempfile.TemporaryDirectory(prefix="nearedge-ld1-") as name:
-        folder = Path(name)
-        write_files(folder, {"version.in": "&input\n/\n"})
-        _run(folder, "version.in", "version.out")
-        said = (folder / "version.out").read_text(encoding="utf-8", errors="replace")
-    found = re.search(r"Program LD1 v\.\s*(\S+)", said)
-    if found is None:
-        raise CodeError(
-            "ld1_failed", f"{command} ({path}) is not ld1.x: correct ld1_command.", said
-        )
-    return found[1]
+    version = LD1.version()
+    if version == UNKNOWN:
+        raise ResourceError(f"{LD1.command()} did not answer in time: run it again.")
+    return version
 
 
 def _run(folder: Path, stdin: str, log: str) -> int:

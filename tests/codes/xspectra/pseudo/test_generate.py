@@ -12,7 +12,7 @@ import pytest
 from nearedge.codes.xspectra.pseudo import generate, pseudopotentials
 from nearedge.codes.xspectra.pseudo.generate import potential
 from nearedge.codes.xspectra.pseudo.recipes import Recipe, recipe_of
-from nearedge.errors import CodeError
+from nearedge.errors import CodeError, InputRefused
 from nearedge.settings import get_settings
 
 pytestmark = pytest.mark.integration
@@ -109,9 +109,9 @@ def test_a_program_that_is_not_ld1_is_named(in_home, tmp_path, monkeypatch):
     impostor.chmod(0o755)
     monkeypatch.setenv("NEAREDGE_LD1_COMMAND", str(impostor))
     in_home(tmp_path / "home")
-    with pytest.raises(CodeError, match=r"is not ld1\.x") as refused:
+    with pytest.raises(InputRefused, match=r"is not ld1\.x: it says 'hello'") as refused:
         pseudopotentials(["O"], "O")
-    assert refused.value.name == "ld1_failed"
+    assert refused.value.name == "ld1_missing"
 
 
 def _entries() -> list[Path]:
