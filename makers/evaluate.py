@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobflow.core.job import job
 from jobflow.core.maker import Maker
@@ -11,15 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.featurize import featurize_structures, featurizer_of
 from nearedge.makers.freeze import targets_of
-from nearedge.makers.train import features_of, part_numbers
+from nearedge.makers.judging import judge
+from nearedge.makers.predict import stored_model
+from nearedge.makers.rows import Recipe, Rows, part_numbers, unusable
+from nearedge.makers.training import Given, input_spectra
 from nearedge.models.featurizers import Featurizer
-from nearedge.models.metrics import evaluate
 from nearedge.models.prediction import check_usable
 from nearedge.models.trained import TrainedModel
 from nearedge.schemas import DatasetDoc
 from nearedge.schemas.model import Metric
+from nearedge.spectra.spectrum import FloatArray
 from nearedge.store.connection import connect
-from nearedge.store.learned import DatasetStore, ModelStore
+from nearedge.store.learned import DatasetStore
 from nearedge.store.operations import MongoDatabase
 
 HELD_OUT = ("val", "test")
@@ -34,6 +37,9 @@ class EvaluateOutcome(BaseModel):
     name: str
     dataset_id: str
     part: str = Field(description="Judged on; `cv` is the training rows, left out in turn.")
+    left_aside: list[str] = Field(
+        default_factory=list, description="Labels of rows that the model cannot take."
+    )
     metrics: dict[str, Metric]
 
 
@@ -75,8 +81,8 @@ class EvaluateMaker(Maker):
             If the data set has no such part.
         """
         database = connect()
-        trained = TrainedModel.from_bytes(*ModelStore(database).get(model))
-        frozen = DatasetStore(database).get(dataset or trained.card.dataset_id)
+        trained = stored_model(database, model)
+        frozen = DatasetStore(database).get(dataset or only_dataset(trained))
         return evaluate_model(
             database,
             trained,
@@ -99,33 +105,18 @@ def evaluate_model(
     """Judge a model; see `EvaluateMaker`."""
     card = model.card
     part = part or next((name for name in HELD_OUT if name in dataset.split), None)
-    metrics: dict[str, Metric]
+    left_aside: list[str] = []
     if part is None:
-        if dataset.dataset_id != card.dataset_id:
-            raise DatasetError(
-                f"The data set {dataset.name} has neither {' nor '.join(HELD_OUT)}: name the part "
-                "to judge on."
-            )
         part = "cv"
-        metrics = {
-            key.removeprefix("cv_"): value
-            for key, value in card.metrics.items()
-            if key.startswith("cv_")
-        }
+        metrics = _of_card(model, dataset)
     else:
-        _check_fits(model, dataset)
-        _check_not_learned(model, dataset, part)
-        check_usable(model, featurizer, dataset.absorber)
-        numbers = part_numbers(dataset, [part])
-        rows = [dataset.rows[number] for number in numbers]
-        featurize_structures(database, featurizer, sorted({row.structure_key for row in rows}))
-        found = model.head.predict(features_of(database, dataset, featurizer.ref, numbers))
-        metrics = evaluate(
-            targets_of(database, dataset, numbers),
-            found.mean,
-            found.std,
-            model.head.mean,
-            [row.group for row in rows],
+        rows, left_aside = held_rows(database, model, dataset, featurizer, part)
+        metrics = judge(
+            rows.targets,
+            model.head.predict(rows.features),
+            training_mean(database, model, dataset),
+            rows.groups,
+            rows.outliers,
             seed=seed,
         )
     return EvaluateOutcome(
@@ -133,14 +124,109 @@ def evaluate_model(
         name=card.name,
         dataset_id=dataset.dataset_id,
         part=part,
+        left_aside=left_aside,
         metrics=metrics,
+    )
+
+
+def held_rows(
+    database: MongoDatabase,
+    model: TrainedModel,
+    dataset: DatasetDoc,
+    featurizer: Featurizer,
+    part: str,
+) -> tuple[Rows, list[str]]:
+    """Return the rows of a part as the model takes them, and labels of those that it cannot take.
+
+    Raises
+    ------
+    ModelError
+        If the model does not fit the data set, has learned from the part, or can take no row.
+    DatasetError
+        If there is no such part.
+    """
+    _check_fits(model, dataset)
+    _check_not_learned(model, dataset, part)
+    check_usable(model, featurizer, dataset.absorber)
+    numbers = part_numbers(dataset, [part])
+    keys = {dataset.rows[number].structure_key for number in numbers}
+    featurize_structures(database, featurizer, sorted(keys))
+    recipe = Recipe(featurizer, dict(model.card.inputs), list(model.card.fidelities))
+    spectra = input_spectra(
+        database, [dataset], recipe, Given(model.card.input_dataset, model.card.input_model)
+    )
+    recipe = replace(recipe, spectra=spectra)
+    useless = unusable(database, dataset, recipe)
+    usable = [number for number in numbers if number not in useless]
+    if not usable:
+        raise ModelError(
+            f"The model {model.card.name} can take no row of the part {part!r} of {dataset.name}: "
+            "its features or input spectra are not to be had for them."
+        )
+    left_aside = [dataset.rows[number].label for number in numbers if number in useless]
+    return Rows.gather(database, dataset, recipe, usable), left_aside
+
+
+def training_mean(database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc) -> FloatArray:
+    """Return the mean spectrum that a model must beat on a data set, shape ``(points,)``.
+
+    Of what the model learned from this data set; of one that it did not learn from, the mean of all
+    its training spectra.
+    """
+    learned = [each.dataset_id for each in model.card.learned_from]
+    if len(learned) == 1 or dataset.dataset_id not in learned:
+        return model.head.mean
+    numbers = part_numbers(dataset, _parts(model))
+    mean: FloatArray = targets_of(database, dataset, numbers).mean(axis=0)
+    return mean
+
+
+def only_dataset(model: TrainedModel) -> str:
+    """Return the id of the data set that a model was trained on.
+
+    Raises
+    ------
+    ModelError
+        If there are several.
+    """
+    learned = model.card.learned_from
+    if len(learned) > 1:
+        ids = ", ".join(f"{each.dataset_id} ({each.absorber})" for each in learned)
+        raise ModelError(
+            f"The model {model.card.name} was trained on several data sets: name one of {ids}."
+        )
+    return learned[0].dataset_id
+
+
+def _of_card(model: TrainedModel, dataset: DatasetDoc) -> dict[str, Metric]:
+    """Return the figures on the card for training rows with their material left out."""
+    card = model.card
+    if dataset.dataset_id not in [each.dataset_id for each in card.learned_from]:
+        raise DatasetError(
+            f"The data set {dataset.name} has neither {' nor '.join(HELD_OUT)}: name the part "
+            "to judge on."
+        )
+    for start in (f"{dataset.absorber}_{dataset.code}_cv_", f"{dataset.absorber}_cv_", "cv_"):
+        found = {k.removeprefix(start): v for k, v in card.metrics.items() if k.startswith(start)}
+        if found:
+            return found
+    raise ModelError(
+        f"The model {card.name} does not know what it says of materials left out, and the data set "
+        f"{dataset.name} has no part kept from it: train it with folds, or freeze a part."
     )
 
 
 def _check_fits(model: TrainedModel, dataset: DatasetDoc) -> None:
     card = model.card
-    for what in ("absorber", "edge", "unit", "grid"):
-        mine, theirs = getattr(card, what), getattr(dataset, what)
+    like = model.like(dataset.absorber)
+    codes = [each.code for each in card.learned_from if each.absorber == dataset.absorber]
+    if dataset.code in codes:
+        like = model.like(dataset.absorber, dataset.code)
+    for what, mine, theirs in (
+        ("edge", card.edge, dataset.edge),
+        ("unit", card.unit, dataset.unit),
+        ("grid", like.grid, dataset.grid),
+    ):
         if mine != theirs:
             raise ModelError(
                 f"The model {card.name} was trained for the {what} {mine}, and the data set "
@@ -148,9 +234,13 @@ def _check_fits(model: TrainedModel, dataset: DatasetDoc) -> None:
             )
 
 
+def _parts(model: TrainedModel) -> list[str]:
+    return str(model.card.hyperparameters.get("parts", "train")).split(",")
+
+
 def _check_not_learned(model: TrainedModel, dataset: DatasetDoc, part: str) -> None:
-    learned = str(model.card.hyperparameters.get("parts", "")).split(",")
-    if dataset.dataset_id == model.card.dataset_id and part in learned:
+    learned = [each.dataset_id for each in model.card.learned_from]
+    if dataset.dataset_id in learned and part in _parts(model):
         raise ModelError(
             f"The model {model.card.name} learned from the part {part!r}, so it cannot be judged "
             "on it: its card has the figures for those rows with their material left out."

@@ -20,7 +20,7 @@ from nearedge.errors import DatasetError, SpectrumError
 from nearedge.makers.featurize import FeaturizeOutcome
 from nearedge.makers.grids import aligned_grid, choose_grid, on_grid
 from nearedge.makers.splits import Split, missing_labels, with_materials
-from nearedge.schemas import DatasetDoc, GridDoc, SpectrumKind, StructureDoc
+from nearedge.schemas import DatasetDoc, GridDoc, SpectrumDoc, SpectrumKind, StructureDoc
 from nearedge.schemas.dataset import DatasetRow
 from nearedge.schemas.document import content_hash
 from nearedge.spectra.grid import Grid
@@ -164,7 +164,9 @@ def freeze_dataset(
     }
     missing = missing_labels(split, rows)
     rows = [row for row in _named(rows, split) if row.label not in left_out]
-    spectra, unusable = _spectra(store, rows, unit)
+    documents = _documents(store, rows)
+    rows = [_with_energies(row, documents.get(row.spectrum_id)) for row in rows]
+    spectra, unusable = _spectra(documents, unit)
     if grid is None and aligned_to is not None:
         grid = _grid_like(database, DatasetStore(database).get(aligned_to), rows, spectra)
     grid = grid or choose_grid(found[0].absorber, found[0].edge, list(spectra.values()))
@@ -233,7 +235,7 @@ def targets_of(
         If a spectrum is no longer there, or is not what was frozen.
     """
     rows = dataset.rows
-    spectra, unusable = _spectra(SpectraStore(database), rows, dataset.unit)
+    spectra, unusable = _spectra(_documents(SpectraStore(database), rows), dataset.unit)
     gone = [row.label for row in rows if row.spectrum_id not in spectra]
     if gone:
         reason = next(iter(unusable.values()), "they are no longer in the database")
@@ -282,7 +284,6 @@ def _row(row: SpectrumRow, structure: StructureDoc) -> DatasetRow:
         group=label if published else row.structure_id,
         label=f"{label}_{index:03d}",
         formula=row.formula,
-        edge_energy=row.edge_energy,
     )
 
 
@@ -292,20 +293,36 @@ def _named(rows: Sequence[DatasetRow], split: Split) -> list[DatasetRow]:
     return [row for number, row in enumerate(rows) if number in numbers]
 
 
+def _documents(store: SpectraStore, rows: Sequence[DatasetRow]) -> dict[str, SpectrumDoc]:
+    """Return the spectra's documents by id; those that are gone are left out."""
+    found: dict[str, SpectrumDoc] = {}
+    ids = [row.spectrum_id for row in rows]
+    for start in range(0, len(ids), 2000):
+        query = SpectrumQuery(spectrum_ids=ids[start : start + 2000])
+        found |= {document.spectrum_id: document for document in store.spectra(query)}
+    return found
+
+
+def _with_energies(row: DatasetRow, document: SpectrumDoc | None) -> DatasetRow:
+    if document is None:
+        return row
+    reference = document.energy_reference
+    return row.model_copy(
+        update={"edge_energy": reference.edge_energy, "fermi_energy": reference.fermi_energy}
+    )
+
+
 def _spectra(
-    store: SpectraStore, rows: Sequence[DatasetRow], unit: AbsorptionUnit
+    documents: Mapping[str, SpectrumDoc], unit: AbsorptionUnit
 ) -> tuple[dict[str, Spectrum], dict[str, str]]:
     """Return the spectra by id in `unit`, and by id why the others cannot be used."""
     spectra: dict[str, Spectrum] = {}
     unusable: dict[str, str] = {}
-    ids = [row.spectrum_id for row in rows]
-    for start in range(0, len(ids), 2000):
-        query = SpectrumQuery(spectrum_ids=ids[start : start + 2000])
-        for document in store.spectra(query):
-            try:
-                spectra[document.spectrum_id] = document.to_spectrum().to_unit(unit)
-            except SpectrumError as error:
-                unusable[document.spectrum_id] = str(error)
+    for identifier, document in documents.items():
+        try:
+            spectra[identifier] = document.to_spectrum().to_unit(unit)
+        except SpectrumError as error:
+            unusable[identifier] = str(error)
     return spectra, unusable
 
 
@@ -380,9 +397,9 @@ def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
         str(dataset.unit),
         hashlib.sha256(rounded.tobytes()).hexdigest(),
     ]
-    edges = [row.edge_energy for row in dataset.rows]
+    stated = [[row.edge_energy, row.fermi_energy] for row in dataset.rows]
     marked = [number for number, row in enumerate(dataset.rows) if row.outlier]
     # Data sets of releases that kept neither have the ids of then.
-    if dataset.outlier_sigma is not None or any(edge is not None for edge in edges):
-        content.append([edges, dataset.outlier_sigma, marked])
+    if dataset.outlier_sigma is not None or any(each != [None, None] for each in stated):
+        content.append([stated, dataset.outlier_sigma, marked])
     return content_hash(content)

@@ -17,6 +17,7 @@ from nearedge.models.registry import is_model_folder, load_model
 from nearedge.models.trained import TrainedModel
 from nearedge.store.connection import connect
 from nearedge.store.learned import ModelStore
+from nearedge.store.operations import MongoDatabase
 
 
 @dataclass
@@ -77,7 +78,22 @@ def open_model(reference: str) -> TrainedModel:
         return load_model(path)
     if "/" in reference:
         raise ModelError(f"{reference} is no folder that a model was exported to.")
-    return TrainedModel.from_bytes(*ModelStore(connect()).get(reference))
+    return stored_model(connect(), reference)
+
+
+def stored_model(database: MongoDatabase, reference: str) -> TrainedModel:
+    """Return a model of the registry by name or id, with the model behind its input, if any.
+
+    Raises
+    ------
+    ModelError
+        If card and weights do not belong together.
+    DatabaseError
+        If there is no such model, or its card or weights are damaged.
+    """
+    card, weights = ModelStore(database).get(reference)
+    below = None if card.input_model is None else stored_model(database, card.input_model)
+    return TrainedModel.from_bytes(card, weights, below)
 
 
 def predict_structures(

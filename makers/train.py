@@ -1,31 +1,39 @@
-"""Training a model on a frozen data set."""
+"""Training a model on frozen data sets."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jobflow.core.job import job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
-from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.featurize import featurize_structures, featurizer_of
-from nearedge.makers.freeze import targets_of
-from nearedge.models.featurizers import Featurizer
-from nearedge.models.heads import KernelHead, TrainingRows
-from nearedge.models.heads.kernel import KernelOptions
-from nearedge.models.metrics import error_metrics, evaluate
-from nearedge.models.trained import make_card
-from nearedge.schemas import DatasetDoc, ModelCard
-from nearedge.schemas.model import FeaturizerRef, Metric
-from nearedge.spectra.spectrum import FloatArray
+from nearedge.makers.judging import judge
+from nearedge.makers.predict import stored_model
+from nearedge.makers.rows import Rows, training_rows
+from nearedge.makers.surroundings import surroundings_of
+from nearedge.makers.training import Given, Plan, plan_training
+from nearedge.models.heads import Fitted, Head, HeadPrediction, head_kind
+from nearedge.models.left_out import predict_left_out, to_bytes
+from nearedge.models.trained import make_card, training_set
+from nearedge.models.uncertainty.reliability import Reliability, join
+from nearedge.schemas import ModelCard
+from nearedge.schemas.document import content_hash
+from nearedge.schemas.model import Metric
+from nearedge.settings import get_settings
+from nearedge.store.claims import Claims
 from nearedge.store.connection import connect
-from nearedge.store.features import FeatureStore
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.operations import MongoDatabase
+
+CHECKPOINTS = "checkpoints"
+"""Folder in the home for what a killed training goes on from."""
 
 
 class TrainOutcome(BaseModel):
@@ -35,8 +43,10 @@ class TrainOutcome(BaseModel):
 
     model_id: str
     name: str
-    dataset_id: str
+    dataset_id: str = Field(description="Several as a,b.")
     training_rows: int
+    parent: str | None = None
+    known: bool = Field(False, description="It had been trained before, and was not again.")
     without_features: list[str] = Field(
         default_factory=list, description="Labels of rows whose structure the featurizer refuses."
     )
@@ -47,7 +57,10 @@ class TrainOutcome(BaseModel):
 
 @dataclass
 class TrainMaker(Maker):
-    """Train the kernel model on a frozen data set.
+    """Train a model on frozen data sets, one for each element and code.
+
+    A training is known by a hash of what it is made of: it is done once, and one that was killed
+    goes on from its checkpoints.
 
     Parameters
     ----------
@@ -55,83 +68,131 @@ class TrainMaker(Maker):
         The job's name.
     model
         The model's name in the registry; None takes the data set's.
+    head
+        Kind of model: see `nearedge.models.heads`. With a parent, the parent's.
+    options
+        Of the head; those not named have its defaults.
     featurizer
-        ``m3gnet`` or ``chgnet``. Features that are missing are computed.
+        Specification of the features. Those that are missing are computed. With a parent, the
+        parent's.
+    inputs
+        What the head takes beside features: ``element``, ``fidelity``. None takes those in which
+        the data sets differ, or what the parent takes.
     parts
-        Parts of the data set to learn from.
-    length
-        Length of the kernel; None finds it by leaving materials out.
+        Parts of the data sets to learn from.
+    folds
+        Kinds that cannot tell by themselves how they predict materials left out are trained so many
+        times more to find out; 0 does without.
     seed
         Of every random choice.
+    again
+        Train although the model is known.
     """
 
     name: str = "train"
     model: str | None = None
+    head: str = "kernel"
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
     featurizer: str = "m3gnet"
-    parts: tuple[str, ...] = field(default=("train",))
-    length: float | None = None
+    inputs: tuple[str, ...] | None = None
+    parts: tuple[str, ...] = ("train",)
+    folds: int = 0
     seed: int = 0
+    again: bool = False
 
     @job(output_schema=TrainOutcome)
-    def make(self, dataset: str) -> TrainOutcome:
+    def make(
+        self,
+        dataset: str | Sequence[str],
+        parent: str | None = None,
+        input_dataset: str | None = None,
+        input_model: str | None = None,
+    ) -> TrainOutcome:
         """Return the trained model's id and metrics; as a job, when called on a maker.
 
         Parameters
         ----------
         dataset
-            Name or id of a frozen data set.
+            Name or id of a frozen data set, or several of them.
+        parent
+            Name or id of a model to start from.
+        input_dataset
+            Data set of another code or protocol whose spectra of the same sites the head takes.
+        input_model
+            Model that predicts such spectra where they were not computed.
 
         Raises
         ------
         DatasetError
-            If the data set is not what was frozen, or lacks a part.
+            If a data set is not what was frozen, lacks a part, or does not go with another.
         ModelError
-            If there is too little to learn from.
+            If there is too little to learn from, or head, options and parent do not fit.
         """
         database = connect()
-        frozen = DatasetStore(database).get(dataset)
-        featurizer = featurizer_of(self.featurizer)
+        names = [dataset] if isinstance(dataset, str) else list(dataset)
+        frozen = [DatasetStore(database).get(name) for name in names]
+        started_from = None if parent is None else stored_model(database, parent)
+        spec = self.featurizer if started_from is None else started_from.card.featurizer.name
+        featurizer = featurizer_of(spec)
         started = time.process_time()
-        featurize_structures(
-            database, featurizer, sorted({row.structure_key for row in frozen.rows})
-        )
+        keys = sorted({row.structure_key for each in frozen for row in each.rows})
+        featurize_structures(database, featurizer, keys)
         feature_seconds = time.process_time() - started
-        lacking = without_features(database, frozen, featurizer.ref)
-        if len(lacking) == len(frozen.rows):
-            raise ModelError(
-                f"{featurizer.ref.name} describes no structure of the data set {frozen.name}: "
-                "choose another featurizer."
-            )
-        card = train_model(
+        plan = plan_training(
             database,
             frozen,
             featurizer,
-            name=self.model or frozen.name,
+            head=self.head if started_from is None else started_from.card.head,
+            options=self.options,
             parts=self.parts,
-            length=self.length,
+            parent=started_from,
+            inputs=self.inputs,
+            given=Given(input_dataset, input_model),
+            folds=self.folds,
             seed=self.seed,
         )
+        card, known = train_once(database, plan, self.model or frozen[0].name, again=self.again)
         return TrainOutcome(
             model_id=card.model_id,
             name=card.name,
             dataset_id=card.dataset_id,
             training_rows=card.training_rows,
-            without_features=[frozen.rows[number].label for number in lacking],
+            parent=card.parent,
+            known=known,
+            without_features=plan.left_aside,
             metrics=card.metrics,
             cpu_seconds=card.cpu_seconds,
             feature_cpu_seconds=feature_seconds,
         )
 
 
+def train_once(
+    database: MongoDatabase, plan: Plan, name: str, *, again: bool = False
+) -> tuple[ModelCard, bool]:
+    """Return the model that a plan gives, and whether it was known before.
+
+    Two workers that come to the same training meet at its claim: one trains, the other waits and
+    takes the result.
+    """
+    models = ModelStore(database)
+    with Claims(database).hold(plan.training_id) as claim:
+        found = [] if again else models.trained(plan.training_id)
+        for card in found:
+            if card.name == name:
+                return card, True
+        if found:
+            identifier = content_hash(["model", name, plan.training_id, found[0].weights_sha256])
+            return models.renamed(found[0], identifier, name), True
+        claim.progress("train")
+        folder = get_settings().home / CHECKPOINTS / plan.training_id
+        card = train_model(database, plan, name, checkpoints=folder)
+        # The model is stored: what a killed training would go on from is of no more use.
+        shutil.rmtree(folder, ignore_errors=True)
+    return card, False
+
+
 def train_model(
-    database: MongoDatabase,
-    dataset: DatasetDoc,
-    featurizer: Featurizer,
-    *,
-    name: str,
-    parts: Sequence[str] = ("train",),
-    length: float | None = None,
-    seed: int = 0,
+    database: MongoDatabase, plan: Plan, name: str, *, checkpoints: Path | None = None
 ) -> ModelCard:
     """Train, judge and store a model; its features must be in the store.
 
@@ -139,102 +200,119 @@ def train_model(
     training rows, each predicted with its material left out, and ``val_…`` on the part ``val``
     where there is one that was not learned from.
     """
-    targets = targets_of(database, dataset)
-    groups = [row.group for row in dataset.rows]
-    lacking = set(without_features(database, dataset, featurizer.ref))
-    chosen = [number for number in part_numbers(dataset, parts) if number not in lacking]
-    chosen_groups = [groups[number] for number in chosen]
-    rows = TrainingRows(
-        features_of(database, dataset, featurizer.ref, chosen),
-        targets[chosen],
-        chosen_groups,
-        step=dataset.grid.step,
-    )
+    parts = [
+        Rows.gather(database, dataset, plan.recipe, numbers)
+        for dataset, numbers in zip(plan.datasets, plan.chosen, strict=True)
+    ]
     started = time.process_time()
-    fitted = KernelHead.fit(rows, KernelOptions(length=length), seed=seed)
+    fitted = _fit(plan, parts, checkpoints)
     cpu_seconds = time.process_time() - started
-    head, left_out = fitted.head, fitted.left_out
-    assert left_out is not None  # a kernel always tells
-    judged = error_metrics(targets[chosen], left_out.mean, head.mean, chosen_groups, seed=seed)
-    metrics = {f"cv_{key}": value for key, value in judged.items()}
-    val = [n for n in dataset.split.get("val", []) if n not in lacking and n not in chosen]
-    if val:
-        found = head.predict(features_of(database, dataset, featurizer.ref, val))
-        val_groups = [groups[number] for number in val]
-        judged = evaluate(targets[val], found.mean, found.std, head.mean, val_groups, seed=seed)
-        metrics |= {f"val_{key}": value for key, value in judged.items()}
-    weights = head.to_bytes()
+    left_out = fitted.left_out or _by_folds(plan, parts, checkpoints)
+    weights = join(fitted.head.to_bytes(), _reliability(database, parts, left_out))
     card = make_card(
-        head,
+        fitted.head,
         weights,
-        dataset,
-        featurizer.ref,
+        plan.datasets,
+        plan.recipe.featurizer.ref,
         name=name,
-        metrics=metrics,
-        choices={
-            "seed": seed,
-            "parts": ",".join(parts),
-            "rows_without_features": len(lacking.intersection(part_numbers(dataset, parts))),
-        },
-        training_rows=len(chosen),
+        metrics=_metrics(database, plan, parts, fitted.head, left_out),
+        rows=[len(part.numbers) for part in parts],
         cpu_seconds=cpu_seconds,
+        choices={
+            "parts": ",".join(plan.parts),
+            "folds": plan.folds,
+            "rows_without_features": len(plan.left_aside),
+        },
+        seeds={"training": plan.seed, "intervals": plan.seed},
+        training_id=plan.training_id,
+        parent=None if plan.parent is None else plan.parent.card.model_id,
+        inputs=plan.recipe.inputs,
+        fidelities=plan.recipe.fidelities,
+        input_dataset=plan.given.dataset,
+        input_model=plan.given.model,
     )
-    return ModelStore(database).put(card, weights)
+    kept = None
+    if left_out is not None:
+        kept = to_bytes(left_out, [np.array(part.numbers, dtype=np.intp) for part in parts])
+    return ModelStore(database).put(card, weights, kept)
 
 
-def without_features(
-    database: MongoDatabase, dataset: DatasetDoc, featurizer: FeaturizerRef
-) -> list[int]:
-    """Return the numbers of a data set's rows whose structure has no features in the store."""
-    keys = {row.structure_key for row in dataset.rows}
-    stored = FeatureStore(database).get_many(keys, featurizer)
-    return [n for n, row in enumerate(dataset.rows) if row.structure_key not in stored]
+def _fit(plan: Plan, parts: Sequence[Rows], checkpoints: Path | None) -> Fitted[Head]:
+    return head_kind(plan.head).fit(
+        training_rows(parts),
+        plan.options,
+        seed=plan.seed,
+        parent=None if plan.parent is None else plan.parent.head,
+        checkpoints=None if checkpoints is None else checkpoints / "training",
+    )
 
 
-def part_numbers(dataset: DatasetDoc, parts: Sequence[str]) -> list[int]:
-    """Return the row numbers of some parts of a data set, ascending.
-
-    Raises
-    ------
-    DatasetError
-        If it has no such part.
-    """
-    for part in parts:
-        if part not in dataset.split:
-            raise DatasetError(
-                f"The data set {dataset.name} has no part {part!r}, only "
-                f"{', '.join(dataset.split)}."
-            )
-    return sorted({number for part in parts for number in dataset.split[part]})
+def _by_folds(plan: Plan, parts: Sequence[Rows], checkpoints: Path | None) -> HeadPrediction | None:
+    if plan.folds == 0:
+        return None
+    return predict_left_out(
+        head_kind(plan.head),
+        training_rows(parts),
+        plan.options,
+        plan.folds,
+        seed=plan.seed,
+        parent=None if plan.parent is None else plan.parent.head,
+        checkpoints=checkpoints,
+    )
 
 
-def features_of(
+def _metrics(
     database: MongoDatabase,
-    dataset: DatasetDoc,
-    featurizer: FeaturizerRef,
-    numbers: Sequence[int] | None = None,
-) -> FloatArray:
-    """Return the features of a data set's absorbing sites, shape ``(rows, featurizer.size)``.
+    plan: Plan,
+    parts: Sequence[Rows],
+    head: Head,
+    left_out: HeadPrediction | None,
+) -> dict[str, Metric]:
+    """Judge each data set by itself: elements are not equally hard, nor their spectra as high."""
+    metrics: dict[str, Metric] = {}
+    every = _by_part(parts, left_out)
+    for part, held, mine in zip(parts, plan.held, every, strict=True):
+        prefix = plan.prefix(part.dataset)
+        mean = part.targets.mean(axis=0)
+        if mine is not None:
+            # Its error bars were fitted to these very residuals: they prove nothing here.
+            found = judge(
+                part.targets, mine, mean, part.groups, part.outliers, bars=False, seed=plan.seed
+            )
+            metrics |= {f"{prefix}cv_{key}": value for key, value in found.items()}
+        if held:
+            rows = Rows.gather(database, part.dataset, plan.recipe, held)
+            found = judge(
+                rows.targets,
+                head.predict(rows.features),
+                mean,
+                rows.groups,
+                rows.outliers,
+                seed=plan.seed,
+            )
+            metrics |= {f"{prefix}val_{key}": value for key, value in found.items()}
+    return metrics
 
-    Parameters
-    ----------
-    numbers
-        Row numbers; None takes all.
 
-    Raises
-    ------
-    ModelError
-        If a structure has no features in the store.
-    """
-    rows = dataset.rows if numbers is None else [dataset.rows[number] for number in numbers]
-    stored = FeatureStore(database).get_many({row.structure_key for row in rows}, featurizer)
-    lacking = [row.label for row in rows if row.structure_key not in stored]
-    if lacking:
-        raise ModelError(
-            f"{len(lacking)} rows of the data set {dataset.name} have no {featurizer.name} "
-            f"features, {lacking[0]} being the first: the featurizer refused the structure, or was "
-            "not run on it."
+def _reliability(
+    database: MongoDatabase, parts: Sequence[Rows], left_out: HeadPrediction | None
+) -> dict[str, Reliability]:
+    """Learn how far each data set's predictions can be trusted."""
+    return {
+        training_set(part.dataset, len(part.numbers)).label: Reliability.fit(
+            part.targets,
+            mine,
+            part.groups,
+            surroundings_of(database, part.dataset, part.numbers),
         )
-    chosen = [stored[row.structure_key][row.absorbing_index] for row in rows]
-    features: FloatArray = np.stack(chosen).astype(np.float64)
-    return features
+        for part, mine in zip(parts, _by_part(parts, left_out), strict=True)
+    }
+
+
+def _by_part(parts: Sequence[Rows], left_out: HeadPrediction | None) -> list[HeadPrediction | None]:
+    """Divide predictions of the rows of all data sets among these."""
+    if left_out is None:
+        return [None] * len(parts)
+    ends = np.cumsum([len(part.numbers) for part in parts])[:-1]
+    divided = (np.split(array, ends) for array in (left_out.mean, left_out.std, left_out.distance))
+    return [HeadPrediction(*arrays) for arrays in zip(*divided, strict=True)]

@@ -35,7 +35,17 @@ class DatasetRow(BaseModel):
     edge_energy: float | None = Field(
         None, description="Edge energy in eV that the code states, on the spectrum's own axis."
     )
+    fermi_energy: float | None = Field(
+        None, description="The code's Fermi level in eV, counted from the code's own zero."
+    )
     outlier: bool = Field(False, description="Marked by the data set's rule; not left out.")
+
+    @property
+    def zero(self) -> float | None:
+        """Energy in eV of the code's own zero on the spectrum's axis, where it states both ends."""
+        if self.edge_energy is None or self.fermi_energy is None:
+            return None
+        return self.edge_energy - self.fermi_energy
 
     @property
     def site(self) -> str:

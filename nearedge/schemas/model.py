@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,6 +52,11 @@ class TrainingSet(BaseModel):
     def fidelity(self) -> str:
         """What the block `fidelity` counts: a code with its protocol."""
         return f"{self.code} {self.protocol}"
+
+    @property
+    def label(self) -> str:
+        """Element and fidelity, by which a model's data sets are told apart."""
+        return f"{self.absorber} {self.fidelity}"
 
 
 class ModelCard(Document):
@@ -143,9 +149,10 @@ class ModelCard(Document):
         Where the store keeps things is no content. Defaults are left out, so that a card of today
         has the same digest in a release that knows further fields.
         """
-        content = self.model_dump(
-            mode="json", exclude_defaults=True, exclude={"digest", "weights_blob", "left_out_blob"}
-        )
+        kept_apart = {"digest", "weights_blob", "left_out_blob", "created_at"}
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude=kept_apart)
+        # The database's driver and JSON have other classes for one time zone.
+        content["created_at"] = self.created_at.astimezone(UTC).isoformat()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -31,7 +31,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "structures": (("structure_id",),),
     "features": (("structure_key",),),
     "datasets": (("name",),),
-    "models": (("name",),),
+    "models": (("name",), ("training_id",)),
     "convergences": (("structure_key",), ("code", "protocol"), ("projects",)),
     "benchmarks": (("projects",),),
     "blobs": (("stored_at",),),

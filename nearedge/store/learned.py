@@ -9,7 +9,7 @@ from pymongo import DESCENDING
 
 from nearedge.errors import DatabaseError
 from nearedge.schemas.dataset import DatasetDoc
-from nearedge.schemas.document import Document
+from nearedge.schemas.document import Document, utc_now
 from nearedge.schemas.model import ModelCard
 from nearedge.store.blobs import BlobStore
 from nearedge.store.operations import MongoDatabase, operation
@@ -18,7 +18,7 @@ from nearedge.store.packing import pack, unpack
 D = TypeVar("D", bound=Document)
 
 
-class _NamedStore(Generic[D]):
+class NamedStore(Generic[D]):
     """Documents found by id, or by name: the newest of that name."""
 
     _cls: type[D]
@@ -58,7 +58,7 @@ class _NamedStore(Generic[D]):
         )
 
 
-class DatasetStore(_NamedStore[DatasetDoc]):
+class DatasetStore(NamedStore[DatasetDoc]):
     """Frozen data sets."""
 
     _cls = DatasetDoc
@@ -79,14 +79,19 @@ class DatasetStore(_NamedStore[DatasetDoc]):
         return self._get(name_or_id)
 
 
-class ModelStore(_NamedStore[ModelCard]):
+class ModelStore(NamedStore[ModelCard]):
     """Trained models: cards, and their weights as blobs."""
 
     _cls = ModelCard
     _what = "model"
 
-    def put(self, card: ModelCard, weights: bytes) -> ModelCard:
+    def put(self, card: ModelCard, weights: bytes, left_out: bytes | None = None) -> ModelCard:
         """Store a model and return its card as stored; storing it again changes nothing.
+
+        Parameters
+        ----------
+        left_out
+            Training rows as predicted with their material left out, as a safetensors file.
 
         Raises
         ------
@@ -99,9 +104,12 @@ class ModelStore(_NamedStore[ModelCard]):
                 f"The weights of model {card.name!r} have SHA-256 {digest}, but its card says "
                 f"{card.weights_sha256}."
             )
-        stored = card.model_copy(update={"weights_blob": self._blobs.put(weights)})
+        blobs = {"weights_blob": self._blobs.put(weights)}
+        if left_out is not None:
+            blobs["left_out_blob"] = self._blobs.put(left_out)
+        stored = card.model_copy(update=blobs)
         self._insert(stored)
-        return stored
+        return self._checked(self._get(stored.model_id))
 
     def get(self, name_or_id: str) -> tuple[ModelCard, bytes]:
         """Return a model by id, or the newest of a name, with its weights.
@@ -109,13 +117,48 @@ class ModelStore(_NamedStore[ModelCard]):
         Raises
         ------
         DatabaseError
-            If there is none, or its weights are damaged.
+            If there is none, or its card or weights are damaged.
         """
-        card = self._get(name_or_id)
+        card = self.card(name_or_id)
         if card.weights_blob is None:
             raise DatabaseError(f"Model {card.name!r} was stored without its weights: train again.")
         return card, self._blobs.get(card.weights_blob)
 
     def card(self, name_or_id: str) -> ModelCard:
-        """Return the card alone."""
-        return self._get(name_or_id)
+        """Return the card alone.
+
+        Raises
+        ------
+        DatabaseError
+            If there is none, or it is not what was sealed.
+        """
+        return self._checked(self._get(name_or_id))
+
+    def left_out(self, card: ModelCard) -> bytes | None:
+        """Return what was stored beside the weights of the training rows left out, or None."""
+        return None if card.left_out_blob is None else self._blobs.get(card.left_out_blob)
+
+    @operation
+    def trained(self, training_id: str) -> list[ModelCard]:
+        """Return the models that came of a training, the newest first; their blobs are there."""
+        if not training_id:
+            return []
+        found = self._documents.find({"training_id": str(training_id)})
+        cards = unpack(ModelCard, list(found.sort("created_at", DESCENDING)), self._blobs)
+        return [self._checked(card) for card in cards]
+
+    def renamed(self, card: ModelCard, model_id: str, name: str) -> ModelCard:
+        """Store a model under a further name and return that card; the weights are shared."""
+        changes = {"model_id": model_id, "name": name, "created_at": utc_now()}
+        other = card.model_copy(update=changes).sealed()
+        self._insert(other)
+        return self._checked(self._get(model_id))
+
+    @staticmethod
+    def _checked(card: ModelCard) -> ModelCard:
+        if card.intact is False:
+            raise DatabaseError(
+                f"The card of the model {card.name!r} ({card.model_id}) does not have the digest "
+                "that it states: it was changed after training. Train again."
+            )
+        return card

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -23,9 +23,10 @@ from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
 from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
 from nearedge.makers.freeze import FreezeMaker, freeze_dataset, targets_of
 from nearedge.makers.grids import choose_grid
-from nearedge.makers.predict import open_model, predict_structures
+from nearedge.makers.predict import open_model, predict_structures, stored_model
 from nearedge.makers.splits import Split
-from nearedge.makers.train import TrainMaker, train_model
+from nearedge.makers.train import TrainMaker, train_once
+from nearedge.makers.training import plan_training
 from nearedge.models.registry import save_folder
 from nearedge.models.trained import TrainedModel
 from nearedge.schemas import (
@@ -61,6 +62,7 @@ class LatticeFeaturizer:
     """Three numbers a site, of which the lattice parameter decides the spectrum below."""
 
     ref = FeaturizerRef(name="lattice", weights_sha256=None, size=3)
+    blocks: ClassVar[dict[str, int]] = {"lattice": 3}
     calls = 0
 
     def features(self, structure: Structure) -> FloatArray:
@@ -127,7 +129,9 @@ def record(
         absorption=absorption.tolist(),
         unit=AbsorptionUnit.NORMALIZED,
         normalization=normalization,
-        energy_reference=EnergyReference(kind="absolute", edge_energy=8990 + a + zero),
+        energy_reference=EnergyReference(
+            kind="absolute", edge_energy=8990 + a + zero, fermi_energy=-a
+        ),
         **shared,
     )
     return Record(calculation, spectrum, structure)
@@ -290,6 +294,7 @@ def test_a_row_says_its_formula_and_the_edge_that_the_code_states(database: Any)
     freeze_dataset(database, "cu", QUERY)
     row = next(r for r in DatasetStore(database).get("cu").rows if r.label == "mp-3_000")
     assert (row.formula, row.edge_energy) == ("CuO", pytest.approx(8994.15))
+    assert row.zero == pytest.approx(8990 + 2 * 4.15)
 
 
 def test_outliers_are_marked_by_the_training_part_and_kept(database: Any) -> None:
@@ -315,7 +320,8 @@ def test_outliers_are_marked_by_the_training_part_and_kept(database: Any) -> Non
 def test_a_data_set_of_an_older_release_still_has_its_id(database: Any) -> None:
     freeze_dataset(database, "cu", QUERY, outlier_sigma=0)
     dataset = DatasetStore(database).get("cu")
-    bare = [row.model_copy(update={"edge_energy": None, "formula": ""}) for row in dataset.rows]
+    nothing = {"edge_energy": None, "fermi_energy": None, "formula": ""}
+    bare = [row.model_copy(update=nothing) for row in dataset.rows]
     values = targets_of(database, dataset)
     # As it was hashed before rows had edges and marks.
     before = content_hash(
@@ -418,8 +424,8 @@ def learned(database: Any) -> TrainedModel:
     freeze_dataset(database, "cu", QUERY, split=split)
     featurize_structures(database, LatticeFeaturizer(), keys(database))
     dataset = DatasetStore(database).get("cu")
-    train_model(database, dataset, LatticeFeaturizer(), name="cu")
-    return TrainedModel.from_bytes(*ModelStore(database).get("cu"))
+    train_once(database, plan_training(database, [dataset], LatticeFeaturizer()), "cu")
+    return stored_model(database, "cu")
 
 
 def test_a_trained_model_is_stored_with_what_it_came_from(
@@ -479,7 +485,7 @@ def test_a_data_set_in_another_unit_is_refused(database: Any, learned: TrainedMo
 def test_a_registered_and_an_exported_model_predict_the_same(
     database: Any, learned: TrainedModel, tmp_path: Path
 ) -> None:
-    folder = save_folder(tmp_path / "model", learned.card, learned.head.to_bytes())
+    folder = save_folder(tmp_path / "model", *ModelStore(database).get("cu"))
     structures = [crystal(4.33), crystal(4.11)]
     here = predict_structures(open_model("cu"), structures, ["b", "a"])
     there = predict_structures(open_model(str(folder)), structures, ["b", "a"])

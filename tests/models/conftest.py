@@ -115,11 +115,11 @@ def trained(weights: bytes) -> TrainedModel:
     card = make_card(
         head,
         weights,
-        a_dataset(),
+        [a_dataset()],
         CoordinateFeaturizer.ref,
         name="cu-test",
         metrics={},
-        training_rows=40,
+        rows=[40],
         cpu_seconds=0.1,
     )
     return TrainedModel.from_bytes(card, weights)

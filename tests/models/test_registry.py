@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nearedge.errors import ModelError
-from nearedge.models.registry import CARD, WEIGHTS, is_model_folder, load_model, save_folder
+from nearedge.models.registry import (
+    CARD,
+    WEIGHTS,
+    is_model_folder,
+    load_model,
+    save_folder,
+    unchecked,
+)
 from nearedge.models.trained import TrainedModel
+from nearedge.schemas.model import Metric
 
 
 @pytest.fixture
@@ -53,9 +62,59 @@ def test_a_damaged_card_is_refused(folder: Path, text: str) -> None:
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "better"},
+        {"training_rows": 41},
+        {"metrics": {"val_eta": {"value": 50.0}}},
+        {"featurizer": {"name": "chgnet", "weights_sha256": None, "size": 6}},
+        {"parent": "f" * 32},
+        {"created_at": "2020-01-01T00:00:00Z"},
+    ],
+)
+def test_a_changed_card_is_refused(folder: Path, change: dict[str, object]) -> None:
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | change))
+    with pytest.raises(ModelError, match="does not have the digest"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_card_cut_short_is_refused(folder: Path, share: float) -> None:
+    text = (folder / CARD).read_text().rstrip()
+    (folder / CARD).write_text(text[: int(share * len(text))])
+    with pytest.raises(ModelError, match="no model card"):
+        load_model(folder)
+
+
+def test_a_card_of_a_release_without_digests_is_read_and_said_to_be_unchecked(
+    folder: Path, trained: TrainedModel
+) -> None:
+    card = json.loads((folder / CARD).read_text())
+    since = ("digest", "training_sets", "training_id", "inputs", "fidelities", "input_dataset")
+    since += ("input_model", "seeds", "licences", "left_out_blob")
+    (folder / CARD).write_text(json.dumps({k: v for k, v in card.items() if k not in since}))
+    old = load_model(folder)
+    assert unchecked(old.card) is not None
+    assert "no digest" in str(unchecked(old.card))
+    assert unchecked(trained.card) is None
+    assert old.card.absorbers == ["Cu"]
+    assert np.array_equal(old.energies_of("Cu"), trained.energies)
+
+
+def test_an_infinite_score_survives_the_folder(
+    trained: TrainedModel, weights: bytes, tmp_path: Path
+) -> None:
+    perfect = {"val_eta": Metric(value=float("inf"))}
+    card = trained.card.model_copy(update={"metrics": perfect}).sealed()
+    assert load_model(save_folder(tmp_path / "m", card, weights)).card.metrics == perfect
+
+
 def test_a_card_of_another_grid_is_refused(folder: Path) -> None:
     card = json.loads((folder / CARD).read_text())
     card["grid"]["points"] += 1
+    del card["digest"]
     (folder / CARD).write_text(json.dumps(card))
     with pytest.raises(ModelError, match="energies where its card has"):
         load_model(folder)
