@@ -10,9 +10,7 @@ from pymatgen.core import Lattice, Structure
 from nearedge.codes import get_code
 from nearedge.codes.exciting.deck import parse_deck
 from nearedge.codes.exciting.levels import core_level
-from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.compat import lightshow_parameters
-from nearedge.errors import InputRefused
 from nearedge.spectra.spectrum import HARTREE
 from nearedge.structures.elements import core_hole_width
 from nearedge.structures.identity import structure_id, structure_key
@@ -61,15 +59,6 @@ def test_a_structure_whose_elements_are_mixed_keeps_its_absorber() -> None:
     assert structure_id(deck.structure) == structure_id(mixed)
 
 
-@pytest.mark.parametrize("name", protocol_names("exciting"))
-def test_equal_protocols_give_equal_parameters(name: str) -> None:
-    code = get_code("exciting")
-    first = code.inputs(RUTILE, 0, "K", name)
-    second = code.inputs(RUTILE * (2, 1, 1), 5, "K", load_protocol("exciting", name).label)
-    assert first.parameters == second.parameters
-    assert first.files != second.files
-
-
 def test_the_precise_protocol_has_lightshows_values() -> None:
     deck = parse_deck(get_code("exciting").inputs(RUTILE, 0, "K", "precise").files["input.xml"])
     assert deck.xs["ngridk"] == deck.xs["ngridq"] == deck.ground_state["ngridk"] == "2 2 3"
@@ -108,22 +97,3 @@ def test_core_levels_are_those_of_all_electron_codes() -> None:
     # 1s of S in VASP's potential (2393.15 eV), of Ti in Elk (178.4 Ha).
     assert core_level("S", "K") == pytest.approx(2393.15, rel=0.01)
     assert core_level("Ti", "K") == pytest.approx(178.4 * HARTREE, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("index", "edge", "protocol", "name"),
-    [
-        (9, "K", "fast", "absorbing_index"),
-        (0, "M4", "fast", "unknown_edge"),
-        (0, "K", "fast@1+k_shift=[0.5]", "bad_setting"),
-        (0, "K", "fast@1+k_radius=0.0", "bad_setting"),
-        (0, "K", "fast@1+energy_step=-1.0", "bad_setting"),
-        (0, "K", "fast@1+band_energy_range=0.0", "bad_setting"),
-    ],
-)
-def test_what_would_compute_something_else_is_refused(
-    index: int, edge: str, protocol: str, name: str
-) -> None:
-    with pytest.raises(InputRefused) as refused:
-        get_code("exciting").inputs(RUTILE, index, edge, protocol)
-    assert refused.value.name == name

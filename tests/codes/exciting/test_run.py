@@ -84,14 +84,3 @@ def test_the_species_folder_is_that_of_the_installation(
         (tmp_path / "exciting" / "species" / f"{symbol}.xml").write_text("<spdb/>")
     monkeypatch.setenv("EXCITINGROOT", str(tmp_path / "exciting"))
     assert len(code.run(inputs, tmp_path / "new", stage_timeout=60).spectrum) == 1000
-
-
-def test_without_the_program_nothing_is_started(tmp_path: Path) -> None:
-    code = get_code("exciting")
-    available = code.availability()
-    if available.found:
-        pytest.skip("exciting is installed here")
-    assert "NEAREDGE_EXCITING_COMMAND" in available.remedy
-    with pytest.raises(ResourceError, match=r"exciting_smp input\.xml is not found"):
-        code.run(code.inputs(RUTILE, 4, "K", "fast"), tmp_path / "new", stage_timeout=60)
-    assert not (tmp_path / "new").exists()

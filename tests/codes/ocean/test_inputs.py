@@ -9,8 +9,6 @@ from pymatgen.core import Lattice, Structure
 
 from nearedge.codes import get_code
 from nearedge.codes.ocean.deck import deck_edges, deck_structure, parse_cards
-from nearedge.codes.protocols import load_protocol, protocol_names
-from nearedge.errors import InputRefused
 from nearedge.settings import get_settings
 from nearedge.structures.elements import core_hole_width
 from nearedge.structures.identity import structure_key
@@ -27,15 +25,6 @@ def test_the_deck_is_of_the_very_structure_and_site() -> None:
     assert structure_key(deck_structure(cards)) == structure_key(RUTILE)
     (edge,) = deck_edges(cards, RUTILE)
     assert (edge.site, edge.atomic_number, edge.name) == (3, 8, "K")
-
-
-@pytest.mark.parametrize("name", protocol_names("ocean"))
-def test_equal_protocols_give_equal_parameters(name: str) -> None:
-    code = get_code("ocean")
-    first = code.inputs(RUTILE, 0, "K", name)
-    second = code.inputs(RUTILE * (2, 1, 1), 5, "K", load_protocol("ocean", name).label)
-    assert first.parameters == second.parameters
-    assert first.files != second.files
 
 
 def test_the_precise_protocol_has_lightshows_meshes_and_bands() -> None:
@@ -70,22 +59,3 @@ def test_the_launcher_of_parallel_programs_is_a_setting(monkeypatch: pytest.Monk
         get_settings.cache_clear()
     assert re.search(r"para_prefix \{ mpirun -n 8 \}", parallel.files["ocean.in"])
     assert parallel.parameters == plain.parameters
-
-
-@pytest.mark.parametrize(
-    ("index", "edge", "protocol", "name"),
-    [
-        (9, "K", "fast", "absorbing_index"),
-        (0, "L3", "fast", "unknown_edge"),
-        (0, "K", "best", "unknown_protocol"),
-        (0, "K", "fast@1+k_radius=500", "bad_setting"),
-        (0, "K", "fast@1+core_hole_radius=5.2", "bad_setting"),
-        (0, "K", "fast@1+energy_step=0.0", "bad_setting"),
-    ],
-)
-def test_what_would_compute_something_else_is_refused(
-    index: int, edge: str, protocol: str, name: str
-) -> None:
-    with pytest.raises(InputRefused) as refused:
-        get_code("ocean").inputs(RUTILE, index, edge, protocol)
-    assert refused.value.name == name

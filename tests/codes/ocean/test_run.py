@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Structure
 
 from nearedge.codes import get_code
-from nearedge.errors import CodeError, ResourceError
+from nearedge.errors import CodeError
 
 
 def test_the_command_runs_and_its_polarisations_are_averaged(
@@ -47,16 +47,3 @@ def test_a_failed_run_is_named_with_the_log(
     assert "Welcome to OCEAN" in raised.value.log_tail
     if mode == "stage":
         assert "stage CNBSE" in raised.value.message
-
-
-def test_without_the_program_nothing_is_started(ti4o5: Structure, tmp_path: Path) -> None:
-    code = get_code("ocean")
-    available = code.availability()
-    if available.found:
-        pytest.skip("ocean.pl is installed here")
-    assert "ocean.pl" in available.detail
-    assert "NEAREDGE_OCEAN_COMMAND" in available.remedy
-    with pytest.raises(ResourceError, match=r"ocean\.pl ocean\.in is not found"):
-        code.run(code.inputs(ti4o5, 1, "K", "fast"), tmp_path / "new", stage_timeout=60)
-    assert not (tmp_path / "new").exists()
-    assert code.version() == "unknown"

@@ -9,9 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from nearedge.codes import get_code
-from nearedge.codes.protocols import load_protocol, protocol_names
 from nearedge.codes.vasp.deck import parse_incar, read_structure
-from nearedge.errors import InputRefused
 from nearedge.structures.identity import structure_id
 from nearedge.structures.supercell import shortest_vector
 
@@ -80,14 +78,6 @@ def test_moments_and_hubbard_u_follow_the_types() -> None:
     assert "MAGMOM" not in tags
 
 
-@pytest.mark.parametrize("name", protocol_names("vasp"))
-def test_equal_protocols_give_equal_parameters(name: str) -> None:
-    code = get_code("vasp")
-    first = code.inputs(RUTILE, 0, "K", name)
-    second = code.inputs(RUTILE * (2, 1, 1), 5, "K", load_protocol("vasp", name).label)
-    assert first.parameters == second.parameters
-
-
 def test_the_precise_protocol_has_lightshows_values() -> None:
     files = get_code("vasp").inputs(RUTILE, 0, "K", "precise").files
     tags = parse_incar(files["INCAR"])
@@ -100,21 +90,3 @@ def test_the_precise_protocol_has_lightshows_values() -> None:
     mesh = np.array([int(word) for word in files["KPOINTS"].splitlines()[3].split()])
     planes = 2 * np.pi / np.array(cell.lattice.reciprocal_lattice.abc) * mesh
     assert planes.min() > 32 * 0.529177
-
-
-@pytest.mark.parametrize(
-    ("structure", "edge", "protocol", "name"),
-    [
-        (RUTILE, "L3", "fast", "unknown_edge"),
-        (RUTILE, "K", "fast@1+k_radius=0.0", "bad_setting"),
-        (RUTILE, "K", "fast@1+potentials=OWN", "bad_setting"),
-        (Structure(Lattice.cubic(5), ["U"], [[0, 0, 0]]), "K", "fast", "unsupported_element"),
-        (Structure(Lattice.cubic(5), ["H"], [[0, 0, 0]]), "L1", "fast", "edge_not_in_element"),
-    ],
-)
-def test_what_would_compute_something_else_is_refused(
-    structure: Structure, edge: str, protocol: str, name: str
-) -> None:
-    with pytest.raises(InputRefused) as refused:
-        get_code("vasp").inputs(structure, 0, edge, protocol)
-    assert refused.value.name == name

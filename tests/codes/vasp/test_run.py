@@ -101,14 +101,3 @@ def test_the_version_is_that_of_the_program(
         assert get_code("vasp").version() == "6.4.2"
     finally:
         get_settings.cache_clear()
-
-
-def test_without_the_program_nothing_is_started(potentials: Path, tmp_path: Path) -> None:
-    code = get_code("vasp")
-    available = code.availability()
-    if available.found:
-        pytest.skip("VASP is installed here")
-    assert "NEAREDGE_VASP_COMMAND" in available.remedy
-    with pytest.raises(ResourceError, match="vasp_std is not found"):
-        code.run(code.inputs(RUTILE, 3, "K", "fast"), tmp_path / "new", stage_timeout=60)
-    assert not (tmp_path / "new").exists()
