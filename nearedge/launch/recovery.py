@@ -83,7 +83,7 @@ def diagnose(pad: LaunchPad, database: MongoDatabase) -> Recovery:
     ended, lost = _running(pad, database)
     return Recovery(
         lost=tuple(lost),
-        abandoned=tuple(_abandoned(pad)),
+        abandoned=tuple(firework["fw_id"] for firework in _abandoned(pad)),
         faulted=tuple(_faulted(pad)),
         unfinished=(*ended, *_stuck(pad)),
     )
@@ -103,14 +103,44 @@ def recover(pad: LaunchPad, database: MongoDatabase) -> Recovery:
     ended, lost = _running(pad, database)
     for fw_id in ended:
         pad._refresh_wf(fw_id)
-    abandoned, faulted = list(_abandoned(pad)), list(_faulted(pad))
-    for fw_id in (*lost, *abandoned, *faulted):
+    abandoned, faulted = _give_up_reservations(pad), list(_faulted(pad))
+    for fw_id in (*lost, *faulted):
         _remove_launch_folders(pad, fw_id)
         pad.rerun_fw(fw_id)
     stuck = list(_stuck(pad))
     for fw_id in stuck:
         _refresh_with_parents(pad, fw_id)
     return Recovery(tuple(lost), tuple(abandoned), tuple(faulted), (*ended, *stuck))
+
+
+@operation
+def bring_on(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
+    """Return whether a job that `query` finds is neither ready nor under way, but on its way there.
+
+    FireWorks reserves a job, and notes in a second step who runs it; a worker whose database goes
+    away in between leaves it reserved by nobody, and one that loses it while it tells the children
+    of a job leaves them waiting. To a queue that is looked at for ready jobs alone, both are at
+    their end. So what was abandoned is put back here, and what only waits is made ready.
+    """
+    _give_up_reservations(pad)
+    for fw_id in list(_stuck(pad)):
+        _refresh_with_parents(pad, fw_id)
+    coming = {**query, "state": {"$in": ["READY", "RESERVED"]}}
+    return any(
+        firework["state"] == "READY" or not _in_a_batch_queue(pad, firework)
+        for firework in pad.fireworks.find(coming, {**_FIELDS, "state": 1})
+    )
+
+
+def _give_up_reservations(pad: LaunchPad) -> list[int]:
+    """Make what was abandoned ready, unless somebody did so first, and perhaps runs it by now."""
+    given_up = []
+    for firework in list(_abandoned(pad)):
+        as_seen = {"fw_id": firework["fw_id"], "state": "RESERVED",
+                   "updated_on": firework.get("updated_on")}  # fmt: skip
+        if pad.fireworks.update_one(as_seen, {"$set": {"state": "READY"}}).modified_count:
+            given_up.append(firework["fw_id"])
+    return given_up
 
 
 def _remove_launch_folders(pad: LaunchPad, fw_id: int) -> None:
@@ -207,14 +237,18 @@ def _claimed(database: MongoDatabase) -> set[str]:
     }
 
 
-def _abandoned(pad: LaunchPad) -> Iterator[int]:
+def _abandoned(pad: LaunchPad) -> Iterator[dict[str, Any]]:
     for firework in pad.fireworks.find({"state": "RESERVED"}, _FIELDS):
-        launch = _last_launch(pad, firework)
-        # A launch that is itself RESERVED belongs to a batch queue, which is asked elsewhere.
-        if launch is not None and launch["state"] == "RESERVED":
+        if _in_a_batch_queue(pad, firework):
             continue
         if _age(firework.get("updated_on")) > timedelta(seconds=RESERVATION_SECONDS):
-            yield firework["fw_id"]
+            yield firework
+
+
+def _in_a_batch_queue(pad: LaunchPad, firework: Mapping[str, Any]) -> bool:
+    """Return whether a launch is itself RESERVED: that queue is asked elsewhere."""
+    launch = _last_launch(pad, firework)
+    return launch is not None and launch["state"] == "RESERVED"
 
 
 def _faulted(pad: LaunchPad) -> Iterator[int]:

@@ -39,7 +39,7 @@ from nearedge.launch.fireworks import (
     refuse_memory_store,
 )
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.recovery import database_fault
+from nearedge.launch.recovery import bring_on, database_fault
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
 from nearedge.store.operations import database_errors
@@ -54,6 +54,9 @@ OUTAGE_TRIES = 3
 
 IDLE_SECONDS = 2.0
 """Seconds between two looks into an empty queue, with ``--forever``."""
+
+COMING_SECONDS = 0.2
+"""Seconds between two looks at a job that somebody has reserved and not yet begun."""
 
 _OUTAGES = (ConnectionFailure, DatabaseUnavailable)
 
@@ -130,9 +133,9 @@ class Worker:
             folder: Path | None = None
             try:
                 if not self.pad.run_exists(self.fworker):
-                    if not forever:
+                    if not forever and not bring_on(self.pad, self.fworker.query):
                         break
-                    time.sleep(IDLE_SECONDS)
+                    time.sleep(IDLE_SECONDS if forever else COMING_SECONDS)
                     continue
                 folder = self._new_folder()
                 self._one(folder)
@@ -140,6 +143,12 @@ class Worker:
                 self.stopping = True
             except _OUTAGES as error:
                 log.warning("The database went away: %s", error)
+                self._reconnect()
+            except RuntimeError as error:
+                # What FireWorks makes of any error while it refreshes a workflow.
+                if not isinstance(error.__context__, _OUTAGES):
+                    raise
+                log.warning("The database went away: %s", error.__context__)
                 self._reconnect()
             if folder is not None:
                 self._settle_patiently(folder)
@@ -205,6 +214,8 @@ class Worker:
         if firework is None or firework["state"] not in ("RUNNING", "FIZZLED"):
             return False
         if firework["state"] == "RUNNING" or self.stopping:
+            return True
+        if launch["state"] == "RUNNING":  # FireWorks could not say so, and gave the job up
             return True
         self._tries[launch["fw_id"]] += 1
         return database_fault(launch) and self._tries[launch["fw_id"]] < OUTAGE_TRIES
