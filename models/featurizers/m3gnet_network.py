@@ -41,7 +41,7 @@ _HARMONIC_OF = torch.tensor([0, 0, 0, *[1, 2, 3] * 3, *[4, 5, 6, 7, 8] * 3])
 """Which harmonic each of an atom's 27 moments has ..."""
 _BASIS_OF = torch.tensor([0, 1, 2, *[3] * 3, *[4] * 3, *[5] * 3, *[6] * 5, *[7] * 5, *[8] * 5])
 """... and which radial function."""
-_CHUNK = 1024
+_CHUNK = 2048
 """Bonds that pass through a network at once: its hidden layers stay in a core's cache."""
 
 
@@ -58,8 +58,8 @@ class _Layers(nn.Module):
         return output
 
 
-class GatedNetwork(nn.Module):
-    """A network whose output is gated by a second one of the same shape."""
+class _Gated(nn.Module):
+    """A network and a second one of the same shape, for its gate."""
 
     def __init__(self, *widths: int, bias: bool = True, activate_last: bool = True) -> None:
         super().__init__()
@@ -75,38 +75,50 @@ class GatedNetwork(nn.Module):
         self.gates.append(nn.Linear(widths[-2], widths[-1], bias=bias))
         self.gates.append(nn.Sigmoid())
 
+
+class GatedNetwork(_Gated):
+    """A network whose output is multiplied by its gate."""
+
     def forward(self, values: Tensor) -> Tensor:
         """Return the gated output, shape ``(rows, last width)``."""
         output: Tensor = self.layers(values) * self.gates(values)
         return output
 
 
-class BondNetwork(GatedNetwork):
+@dataclass(frozen=True, eq=False)
+class FirstLayer:
+    """A first layer split in what atoms give as starts and as ends, and the weights of bonds."""
+
+    start: Tensor
+    end: Tensor
+    bond: Tensor
+
+
+class BondNetwork(_Gated):
     """A gated network of the atoms that a bond joins and of the bond."""
 
     def __init__(self) -> None:
         super().__init__(3 * WIDTH, WIDTH, WIDTH, WIDTH)
 
-    def of_atoms(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the atoms' part of the first layers, as starts and as ends of bonds.
+    def first(self, nodes: Tensor) -> FirstLayer:
+        """Return the atoms' part of the first layers; value and gate are side by side.
 
-        It is computed once for each atom, not for each bond; value and gate are side by side.
+        It is computed once for each atom, as start and as end, not for each bond.
         """
-        weight, bias = self._first()
-        start = functional.linear(nodes, weight[:, :WIDTH], bias)
-        return start, functional.linear(nodes, weight[:, WIDTH : 2 * WIDTH])
+        value, gate = cast("nn.Linear", self.layers[0]), cast("nn.Linear", self.gates[0])
+        start, end, bond = torch.cat([value.weight, gate.weight]).split(WIDTH, dim=1)
+        bias = torch.cat([value.bias, gate.bias])
+        return FirstLayer(
+            functional.linear(nodes, start, bias), functional.linear(nodes, end), bond.T
+        )
 
-    def of_bonds(self, atoms: Tensor, bonds: Tensor) -> Tensor:
-        """Return the output for bonds, given the sum of their two atoms' parts."""
-        weight, _ = self._first()
-        hidden = functional.silu(torch.addmm(atoms, bonds, weight[:, 2 * WIDTH :].T))
-        value, gate = hidden[:, :WIDTH], hidden[:, WIDTH:]
+    def forward(self, first: FirstLayer, start: Tensor, end: Tensor, bonds: Tensor) -> Tensor:
+        """Return the output for bonds between the atoms `start` and `end`."""
+        atoms = first.start.index_select(0, start) + first.end.index_select(0, end)
+        hidden = functional.silu(torch.addmm(atoms, bonds, first.bond))
+        value, gate = hidden.split(WIDTH, dim=1)
         output: Tensor = self.layers[2:](value) * self.gates[2:](gate)
         return output
-
-    def _first(self) -> tuple[Tensor, Tensor]:
-        value, gate = cast("nn.Linear", self.layers[0]), cast("nn.Linear", self.gates[0])
-        return torch.cat([value.weight, gate.weight]), torch.cat([value.bias, gate.bias])
 
 
 class Convolution(nn.Module):
@@ -123,24 +135,19 @@ class Convolution(nn.Module):
         self, graph: BondGraph, nodes: Tensor, bonds: Tensor, radial: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the new nodes and bonds."""
-        edge_start, edge_end = self.edge_update_func.of_atoms(nodes)
-        node_start, node_end = self.node_update_func.of_atoms(nodes)
+        edge_first = self.edge_update_func.first(nodes)
+        node_first = self.node_update_func.first(nodes)
         new_bonds = []
-        summed = nodes
         for first in range(0, len(bonds), _CHUNK):
             some = slice(first, first + _CHUNK)
             start, end = graph.start[some], graph.end[some]
-            update = self.edge_update_func.of_bonds(
-                edge_start[start] + edge_end[end], bonds[some]
-            ) * self.edge_weight_func(radial[some])
-            bond = bonds[some] + update
-            message = self.node_update_func.of_bonds(
-                node_start[start] + node_end[end], bond
-            ) * self.node_weight_func(radial[some])
+            update = self.edge_update_func(edge_first, start, end, bonds[some])
+            bond = bonds[some] + update * self.edge_weight_func(radial[some])
+            message = self.node_update_func(node_first, start, end, bond)
             # At the end of the bond: see `nearedge.compat.sum_messages_at_destination`.
-            summed = summed.index_add(0, end, message)
+            nodes = nodes.index_add(0, end, message * self.node_weight_func(radial[some]))
             new_bonds.append(bond)
-        return summed, torch.cat(new_bonds)
+        return nodes, torch.cat(new_bonds)
 
 
 class Block(nn.Module):
@@ -169,10 +176,10 @@ class ThreeBody(nn.Module):
     def forward(self, graph: BondGraph, nodes: Tensor, bonds: Tensor, shape: _Shape) -> Tensor:
         """Return the new bonds."""
         gate = self.update_network_atom(nodes)
-        own = shape.weighted * gate[graph.end]
-        parts = own[:, _BASIS_OF] * shape.harmonics
+        own = shape.weighted * gate.index_select(0, graph.end)
+        parts = (own @ shape.collect.T) * shape.harmonics
         moments = parts.new_zeros(len(nodes), parts.shape[1]).index_add(0, graph.start, parts)
-        products = moments[graph.start] * shape.harmonics
+        products = moments.index_select(0, graph.start) * shape.harmonics
         seen = products @ shape.collect - own
         update: Tensor = self.update_network_bond(seen * shape.cutoff[:, None])
         return bonds + update
