@@ -29,7 +29,7 @@ from nearedge.spectra.spectrum import FloatArray
 
 LOSSES = ("reconstruction", "adversary", "rank", "round_trip", "smoothness")
 _CHECKPOINT = "styles.pt"
-_EPOCHS_BETWEEN_CHECKPOINTS = 20
+EPOCHS_BETWEEN_CHECKPOINTS = 20
 _WARM_UP = 0.1
 """Share of the epochs over which learning rate and adversary come to their full strength."""
 _TAIL = 0.2
@@ -106,7 +106,7 @@ def train_styles(
         training.resume(file, identity)
         while training.epoch < options.epochs:
             training.run_epoch(spectra, descriptors)
-            if file is not None and training.epoch % _EPOCHS_BETWEEN_CHECKPOINTS == 0:
+            if file is not None and training.epoch % EPOCHS_BETWEEN_CHECKPOINTS == 0:
                 training.save(file, identity)
         training.network.settle(spectra)
     if file is not None:
