@@ -8,13 +8,13 @@ median flatters, so the means go beside it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
 from nearedge.errors import ModelError
+from nearedge.schemas.evaluation import Comparison, DistanceBin
 from nearedge.schemas.model import Metric
 from nearedge.spectra.spectrum import FloatArray
 
@@ -116,22 +116,6 @@ def evaluate(
     return metrics
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same spectra.
-
-    Parameters
-    ----------
-    eta_ratio
-        The first model's eta over the second's; above one, the first is better.
-    mean_difference
-        The first model's mean squared error minus the second's; below zero, the first is better.
-    """
-
-    eta_ratio: Metric
-    mean_difference: Metric
-
-
 def paired_bootstrap(
     first: FloatArray, second: FloatArray, groups: Sequence[Hashable], *, seed: int = 0
 ) -> Comparison:
@@ -158,8 +142,10 @@ def paired_bootstrap(
     draws = _draws(groups, seed)
     # The baseline is the same for both, so that it falls out of the ratio of their etas.
     return Comparison(
-        _with_interval(eta(second, first), [eta(second[d], first[d]) for d in draws]),
-        _with_interval(float(np.mean(difference)), [float(np.mean(difference[d])) for d in draws]),
+        eta_ratio=_with_interval(eta(second, first), [eta(second[d], first[d]) for d in draws]),
+        mean_difference=_with_interval(
+            float(np.mean(difference)), [float(np.mean(difference[d])) for d in draws]
+        ),
     )
 
 
@@ -175,18 +161,6 @@ def error_deciles(errors: FloatArray) -> NDArray[np.intp]:
     places = np.round(np.arange(1, 10) / 10 * (len(errors) - 1)).astype(np.intp)
     rows: NDArray[np.intp] = order[places]
     return rows
-
-
-@dataclass(frozen=True)
-class DistanceBin:
-    """Spectra whose sites are about equally far from the nearest training site."""
-
-    low: float
-    high: float
-    spectra: int
-    eta: Metric
-    median_mse: Metric
-    mean_mse: Metric
 
 
 def by_distance(
@@ -218,7 +192,12 @@ def by_distance(
         low, high = float(distance[rows[0]]), float(distance[rows[-1]])
         found.append(
             DistanceBin(
-                low, high, len(rows), metrics["eta"], metrics["median_mse"], metrics["mean_mse"]
+                low=low,
+                high=high,
+                spectra=len(rows),
+                eta=metrics["eta"],
+                median_mse=metrics["median_mse"],
+                mean_mse=metrics["mean_mse"],
             )
         )
     return found

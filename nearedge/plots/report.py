@@ -6,8 +6,10 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nearedge.plots.chart import Chart, chart_html
 from nearedge.plots.figure import Figure
 from nearedge.plots.html import figure_html, page
+from nearedge.plots.panels import Panels, panels_html
 from nearedge.plots.trend import Trend, trend_html
 
 
@@ -81,7 +83,7 @@ class Command:
     text: str
 
 
-Block = Table | Tiles | Text | Figure | Heatmap | Trend | Command
+Block = Table | Tiles | Text | Figure | Heatmap | Trend | Command | Chart | Panels
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,10 @@ def _block(block: Block, number: int) -> str:
             drawn = _heatmap(block)
         case Trend():
             drawn = trend_html(block, f"figure-{number}")
+        case Chart():
+            drawn = chart_html(block, f"figure-{number}")
+        case Panels():
+            drawn = panels_html(block, f"figure-{number}")
         case Figure():
             drawn = figure_html(block, f"figure-{number}")
     return drawn

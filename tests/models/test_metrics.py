@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -112,7 +114,7 @@ def test_a_learning_curve_takes_whole_materials_and_keeps_what_it_had() -> None:
     groups = [f"mp-{i // 3}" for i in range(96)]
     steps = learning_steps(groups, 3)
     assert [len(step) for step in steps] == [24, 48, 96]
-    for less, more in zip(steps, steps[1:], strict=False):
+    for less, more in pairwise(steps):
         assert set(less.tolist()) < set(more.tolist())
         taken = {groups[row] for row in more}
         assert len(more) == sum(group in taken for group in groups)
