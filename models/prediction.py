@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError, StructureError
 from nearedge.models.featurizers.base import Featurizer
+from nearedge.models.heads import HeadPrediction
 from nearedge.models.trained import TrainedModel
+from nearedge.models.uncertainty.domain import Domain, Verdict
+from nearedge.models.uncertainty.reliability import Reliability
+from nearedge.models.uncertainty.scaling import LEVELS
+from nearedge.models.uncertainty.surroundings import Surroundings, surroundings
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.spectra.spectrum import FloatArray
 from nearedge.structures.absorbers import unique_absorbers
@@ -27,6 +34,16 @@ class SiteSpectrum(_Answer):
     energy: list[float] = Field(description="eV.")
     absorption: list[float] = Field(description="In the data set's unit.")
     std: list[float] = Field(description="Standard deviation, in the same unit.")
+    half_width_68: list[float] | None = Field(
+        description="68 % of spectra of materials not seen are within so much; None if not known."
+    )
+    half_width_95: list[float] | None = Field(description="The same of 95 %.")
+    error_bound: float | None = Field(
+        description="The root-mean-square error over energies of 95 % of spectra is below."
+    )
+    distance: float = Field(description="To the nearest training site; zero is one of them.")
+    outside: list[str] = Field(description="Why it is unlike all training sites; empty if not.")
+    unfamiliar: list[str] = Field(description="What is new, by itself no reason for larger errors.")
 
 
 class AverageSpectrum(_Answer):
@@ -35,6 +52,10 @@ class AverageSpectrum(_Answer):
     energy: list[float]
     absorption: list[float]
     std: list[float]
+    half_width_68: list[float] | None = Field(description="As of a site.")
+    half_width_95: list[float] | None = Field(description="As of a site.")
+    error_bound: float | None = Field(description="The weighted mean of the sites' bounds.")
+    outside: list[str] = Field(description="The reasons of all sites.")
 
 
 class StructurePrediction(_Answer):
@@ -103,12 +124,13 @@ def predict(
     check_structure(structure, absorber, label)
     sites = sites_of(structure, absorber, all_sites=all_sites)
     features = featurizer.features(structure)[[index for index, _ in sites]]
+    features = model.inputs_for(features, absorber)
     found = model.head.predict(features)
+    stated = _Stated.of(model.reliability_of(absorber), found)
+    verdicts = _verdicts(model.reliability_of(absorber).domain, structure, sites, found.distance)
     weights = _weights(sites)
-    # Errors of similar sites go together, so that they do not cancel in the average.
-    spread = weights[:, None] * found.std
-    variance = np.einsum("ie,ij,je->e", spread, model.head.correlation(features), spread)
-    energy = _numbers(model.energies)
+    correlation = model.head.correlation(features)
+    energy = _numbers(model.energies_of(absorber))
     return StructurePrediction(
         structure=label,
         sites=[
@@ -118,15 +140,75 @@ def predict(
                 energy=energy,
                 absorption=_numbers(found.mean[row]),
                 std=_numbers(found.std[row]),
+                half_width_68=stated.half_width(0, row),
+                half_width_95=stated.half_width(1, row),
+                error_bound=None if stated.bound is None else float(stated.bound[row]),
+                distance=float(found.distance[row]),
+                outside=verdicts[row].outside,
+                unfamiliar=verdicts[row].unfamiliar,
             )
             for row, (index, multiplicity) in enumerate(sites)
         ],
         average=AverageSpectrum(
             energy=energy,
             absorption=_numbers(weights @ found.mean),
-            std=_numbers(np.sqrt(np.maximum(variance, 0.0))),
+            std=_numbers(_of_average(found.std, weights, correlation)),
+            half_width_68=stated.half_width_of_average(0, weights, correlation),
+            half_width_95=stated.half_width_of_average(1, weights, correlation),
+            # No error of an average is larger than the average of the errors.
+            error_bound=None if stated.bound is None else float(weights @ stated.bound),
+            outside=list(dict.fromkeys(reason for each in verdicts for reason in each.outside)),
         ),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Stated:
+    """What is stated of the errors of some sites, beside standard deviations."""
+
+    widths: tuple[FloatArray, ...] | None
+    bound: FloatArray | None
+
+    @classmethod
+    def of(cls, known: Reliability, found: HeadPrediction) -> _Stated:
+        scale = known.intervals
+        widths = None
+        if scale is not None:
+            widths = tuple(scale.half_width(found.std, level) for level in LEVELS)
+        return cls(widths, None if known.bound is None else known.bound.bound(found))
+
+    def half_width(self, level: int, row: int) -> list[float] | None:
+        return None if self.widths is None else _numbers(self.widths[level][row])
+
+    def half_width_of_average(
+        self, level: int, weights: FloatArray, correlation: FloatArray
+    ) -> list[float] | None:
+        if self.widths is None:
+            return None
+        return _numbers(_of_average(self.widths[level], weights, correlation))
+
+
+def _of_average(spread: FloatArray, weights: FloatArray, correlation: FloatArray) -> FloatArray:
+    """Return the deviation of the average from those of the sites, shape ``(points,)``."""
+    # Errors of similar sites go together, so that they do not cancel in the average.
+    weighted = weights[:, None] * spread
+    variance = np.einsum("ie,ij,je->e", weighted, correlation, weighted)
+    deviation: FloatArray = np.sqrt(np.maximum(variance, 0.0))
+    return deviation
+
+
+def _verdicts(
+    domain: Domain | None,
+    structure: Structure,
+    sites: list[tuple[int, int]],
+    distances: FloatArray,
+) -> list[Verdict]:
+    if domain is None:
+        return [Verdict([], []) for _ in sites]
+    seen: list[Surroundings | None] = [None] * len(sites)
+    if domain.surroundings is not None:
+        seen = [*surroundings(structure, [index for index, _ in sites])]
+    return [domain.judge(site, float(d)) for site, d in zip(seen, distances, strict=True)]
 
 
 def describe(
@@ -178,11 +260,7 @@ def check_usable(model: TrainedModel, featurizer: Featurizer, absorber: str) -> 
         Saying what the model was trained with.
     """
     card = model.card
-    if absorber != card.absorber:
-        raise ModelError(
-            f"The model {card.name} was trained on the {card.absorber} {card.edge} edge and cannot "
-            f"predict {absorber}: choose a model of {absorber}."
-        )
+    model.like(absorber)
     if featurizer.ref != card.featurizer:
         raise ModelError(
             f"The model {card.name} was trained on features by {_named(card.featurizer)}, not by "

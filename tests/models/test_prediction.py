@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,24 @@ from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError, StructureError
 from nearedge.models.featurizers.base import Featurizer
+from nearedge.models.heads import KernelHead, TrainingRows
 from nearedge.models.prediction import describe, predict
 from nearedge.models.trained import TrainedModel
+from nearedge.models.uncertainty.reliability import Reliability
+from nearedge.models.uncertainty.surroundings import Surroundings
 from nearedge.schemas.model import FeaturizerRef
+from nearedge.spectra.spectrum import FloatArray
+
+
+@pytest.fixture
+def reliability(
+    make_synthetic: Callable[..., tuple[FloatArray, FloatArray, list[str]]],
+) -> Reliability:
+    """Of a model trained on pure copper."""
+    features, targets, groups = make_synthetic(40)
+    fitted = KernelHead.fit(TrainingRows(features * 10 + 30, targets, groups))
+    copper = Surroundings(frozenset({29}), frozenset({29}), 12, "A 225 m-3m")
+    return Reliability.fit(targets, fitted.left_out, groups, [copper] * len(groups))
 
 
 def test_the_json_has_exactly_the_promised_shape(
@@ -22,9 +39,36 @@ def test_the_json_has_exactly_the_promised_shape(
     found = json.loads(predict(trained, featurizer, cuprite, "Cu", label="a.cif").model_dump_json())
     assert set(found) == {"structure", "sites", "average"}
     assert found["structure"] == "a.cif"
-    assert set(found["sites"][0]) == {"site", "multiplicity", "energy", "absorption", "std"}
-    assert set(found["average"]) == {"energy", "absorption", "std"}
+    curves = {"energy", "absorption", "std", "half_width_68", "half_width_95"}
+    stated = {"error_bound", "outside"}
+    assert set(found["average"]) == curves | stated
+    site = {"site", "multiplicity", "distance", "unfamiliar"}
+    assert set(found["sites"][0]) == curves | stated | site
+    assert found["sites"][0]["half_width_95"] is found["average"]["error_bound"] is None
     assert found["average"]["energy"] == [8980.0 + 0.5 * i for i in range(9)]
+
+
+def test_intervals_bound_and_reasons_go_with_the_prediction(
+    trained: TrainedModel,
+    featurizer: Featurizer,
+    two_kinds_of_copper: Structure,
+    reliability: Reliability,
+) -> None:
+    label = trained.card.learned_from[0].label
+    model = replace(trained, reliability={label: reliability})
+    found = predict(model, featurizer, two_kinds_of_copper, "Cu")
+    first, second = found.sites
+    for site in found.sites:
+        assert site.half_width_68 is not None
+        assert site.half_width_95 is not None
+        assert np.all(np.array(site.half_width_95) >= site.half_width_68)
+    assert first.error_bound is not None
+    assert second.error_bound is not None
+    assert found.average.error_bound == pytest.approx(
+        (2 * first.error_bound + second.error_bound) / 3
+    )
+    assert first.outside[0] == "no training structure holds O"
+    assert found.average.outside[0] == first.outside[0]
 
 
 def test_unique_sites_carry_their_multiplicity_and_index_in_the_file(
