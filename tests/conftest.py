@@ -10,14 +10,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mongomock_ng
+import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from nearedge.codes.execution.executables import Executable
+from nearedge.schemas import (
+    COMPLETED,
+    CalculationDoc,
+    Parameter,
+    SpectrumDoc,
+    SpectrumKind,
+    StructureDoc,
+)
+from nearedge.schemas.calculation import calculation_id, parameters_id
+from nearedge.schemas.spectrum import EnergyReference, site_spectrum_id
 from nearedge.settings import Settings, get_settings
+from nearedge.spectra.spectrum import AbsorptionUnit
 from nearedge.store.connection import client, connect, initialize
 from nearedge.store.operations import MongoDatabase
+from nearedge.store.records import Record
 from nearedge.store.service import EmbeddedServer
+from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, SourceRef
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -168,3 +182,57 @@ _MOLECULES: dict[str, tuple[list[str], list[float]]] = {
     "CO and CuO": (["C", "O", "Cu", "O"], [0.0, 1.15, 20.0, 21.8]),
     "OCuO and CuO": (["Cu", "O", "O", "Cu", "O"], [0.0, 1.9, -1.9, 18.0, 19.8]),
 }
+
+
+@pytest.fixture
+def copper_oxides() -> Callable[[MongoDatabase, int], None]:
+    """Put some rock salts of copper into a database; the wider the lattice, the later the edge."""
+
+    def put(database: MongoDatabase, count: int) -> None:
+        SpectraStore(database).record_many(_rock_salt(number) for number in range(count))
+
+    return put
+
+
+def _rock_salt(number: int) -> Record:
+    lattice = 4.0 + 0.02 * number
+    face_centred = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    positions = np.concatenate([face_centred, face_centred + 0.5])
+    crystal = Structure(Lattice.cubic(lattice), ["Cu"] * 4 + ["O"] * 4, positions)
+    structure = StructureDoc.from_structure(crystal, SourceRef(kind="file", label=f"mp-{number}"))
+    parameters = {"scf_radius": Parameter(value=4.0, unit="Å")}
+    same = parameters_id("feff", "10", parameters)
+    identifier = calculation_id(structure.structure_key, "Cu", 0, "K", same)
+    energy = 8983.0 + 0.4 * np.arange(100)
+    shared = {
+        "structure_key": structure.structure_key,
+        "structure_id": structure.structure_id,
+        "formula": structure.formula,
+        "elements": structure.elements,
+        "absorber": "Cu",
+        "absorbing_index": 0,
+        "edge": "K",
+        "code": "feff",
+        "code_version": "10",
+        "protocol": "fast@1",
+        "parameters_id": same,
+        "projects": ["copper"],
+    }
+    calculation = CalculationDoc.model_validate(
+        {"calculation_id": identifier, "parameters": parameters, "state": COMPLETED, **shared}
+    )
+    spectrum = SpectrumDoc.model_validate(
+        {
+            "spectrum_id": site_spectrum_id(identifier),
+            "kind": SpectrumKind.SITE,
+            "multiplicity": 4,
+            "calculation_ids": [identifier],
+            "energy": energy.tolist(),
+            "absorption": (1 / (1 + np.exp(8988 + 4 * (lattice - 4) - energy))).tolist(),
+            "unit": AbsorptionUnit.NORMALIZED,
+            "normalization": 2e-4,
+            "energy_reference": EnergyReference(kind="absolute"),
+            **shared,
+        }
+    )
+    return Record(calculation, spectrum, structure)

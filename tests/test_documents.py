@@ -21,6 +21,7 @@ from nearedge.schemas import CalculationDoc, DatasetDoc, ModelCard, SpectrumDoc,
 from nearedge.schemas.benchmark import BenchmarkDoc
 from nearedge.schemas.convergence import ConvergenceDoc
 from nearedge.schemas.document import Document
+from nearedge.schemas.styles import DescriptorsDoc, StylesDoc
 from nearedge.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -136,7 +137,9 @@ def test_every_setting_is_explained_with_its_default() -> None:
         ConvergenceDoc,
         BenchmarkDoc,
         DatasetDoc,
+        DescriptorsDoc,
         ModelCard,
+        StylesDoc,
     ],
 )
 def test_every_field_of_every_document_is_explained(document: type[Document]) -> None:

@@ -24,6 +24,7 @@ from nearedge.cli import (
     learn,
     models,
     simulate,
+    styles,
 )
 from nearedge.cli.console import say
 from nearedge.errors import NearEdgeError
@@ -133,6 +134,7 @@ app.command(rich_help_panel=_LEARN)(learn.evaluate)
 app.command(rich_help_panel=_LEARN)(learn.predict)
 app.command(rich_help_panel=_LEARN)(learn.featurize)
 app.add_typer(models.app, name="models", rich_help_panel=_LEARN)
+app.add_typer(styles.app, name="styles", rich_help_panel=_LEARN)
 
 
 def _open_closed_streams() -> None:
