@@ -34,7 +34,6 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "models": (("name",), ("training_id",)),
     "trials": (("search_id",),),
     "styles": (("name",),),
-    "descriptors": (("structure_key",),),
     "convergences": (("structure_key",), ("code", "protocol"), ("projects",)),
     "benchmarks": (("projects",),),
     "blobs": (("stored_at",),),
