@@ -27,6 +27,7 @@ _HEADS: dict[str, tuple[str, str]] = {
     "residual": ("residual", "ResidualHead"),
     "ensemble": ("ensemble", "EnsembleHead"),
     "average": ("average", "AverageHead"),
+    "end_to_end": ("end_to_end", "EndToEndHead"),
 }
 
 

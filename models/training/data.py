@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,10 +12,24 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.intp]
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[Any, torch.Tensor]
+"""Whatever a network takes, and the outputs wanted for it, shape ``(n, points)``."""
 
 FEWEST_MATERIALS = 5
 """With fewer, none is kept for early stopping."""
+
+
+class Examples(Protocol):
+    """What a network is trained on."""
+
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+
+    def take(self, numbers: torch.Tensor) -> Batch:
+        """Return some of them together."""
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Go through all that they hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +50,21 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def take(self, numbers: torch.Tensor) -> Batch:
+        """Return some rows."""
+        return self.inputs[numbers], self.targets[numbers]
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Go through inputs and targets."""
+        yield from (self.inputs, self.targets)
+
 
 class Batches:
-    """Goes through pairs in batches of nearly equal size, in an order of its own each epoch.
+    """Goes through examples in batches of nearly equal size, in an order of its own each epoch.
 
     Parameters
     ----------
-    pairs
+    examples
         What is trained on.
     size
         Of a batch, at most.
@@ -53,34 +76,41 @@ class Batches:
 
     # Nearly equal: a last batch of one row would have no variance for batch normalisation.
 
-    def __init__(self, pairs: Pairs, size: int, seed: int, epoch: Callable[[], int]) -> None:
-        self._pairs, self._seed, self._epoch = pairs, seed, epoch
-        self._parts = -(-len(pairs) // size)
+    def __init__(self, examples: Examples, size: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._examples, self._seed, self._epoch = examples, seed, epoch
+        self._parts = -(-len(examples) // size)
 
     def __len__(self) -> int:
         return self._parts
 
     def __iter__(self) -> Iterator[Batch]:
         generator = np.random.default_rng([self._seed, self._epoch()])
-        order = torch.from_numpy(generator.permutation(len(self._pairs)))
-        for rows in torch.tensor_split(order, self._parts):
-            yield self._pairs.inputs[rows], self._pairs.targets[rows]
+        order = torch.from_numpy(generator.permutation(len(self._examples)))
+        for numbers in torch.tensor_split(order, self._parts):
+            yield self._examples.take(numbers)
 
 
 class Chunks:
-    """Goes through pairs in their own order, some thousands at a time."""
+    """Goes through examples in their own order.
 
-    def __init__(self, pairs: Pairs, size: int = 4096) -> None:
-        self._pairs = pairs
-        self._parts = -(-len(pairs) // size)
+    Parameters
+    ----------
+    examples
+        What is gone through.
+    size
+        Of a batch, at most.
+    """
+
+    def __init__(self, examples: Examples, size: int) -> None:
+        self._examples = examples
+        self._parts = -(-len(examples) // size)
 
     def __len__(self) -> int:
         return self._parts
 
     def __iter__(self) -> Iterator[Batch]:
-        inputs = torch.tensor_split(self._pairs.inputs, self._parts)
-        targets = torch.tensor_split(self._pairs.targets, self._parts)
-        yield from zip(inputs, targets, strict=True)
+        for numbers in torch.tensor_split(torch.arange(len(self._examples)), self._parts):
+            yield self._examples.take(numbers)
 
 
 def held_out_rows(groups: Sequence[Hashable], share: float, seed: int) -> IntArray:

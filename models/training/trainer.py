@@ -22,7 +22,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.tuner.tuning import Tuner
 from torch import nn
 
-from nearedge.models.training.data import Batch, Batches, Chunks, Pairs
+from nearedge.models.training.data import Batch, Batches, Chunks, Examples
 from nearedge.models.training.options import TrainingOptions
 from nearedge.models.training.progress import Progress
 
@@ -53,13 +53,14 @@ class Trained:
 
 def train(
     network: nn.Module,
-    rows: Pairs,
-    held_out: Pairs | None,
+    rows: Examples,
+    held_out: Examples | None,
     options: TrainingOptions,
     *,
     seed: int,
     rate: float | None = None,
     checkpoints: Path | None = None,
+    chunk: int = 4096,
 ) -> Trained:
     """Train `network` in place, and leave it with the weights of its best epoch.
 
@@ -75,6 +76,8 @@ def train(
         Learning rate; None takes that of the options, or finds one.
     checkpoints
         A folder that a killed training goes on from, with the same losses; None keeps nothing.
+    chunk
+        Examples held out that are looked at together; it bounds memory.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def train(
             _trainer(scratch, options.max_epochs, progress).fit(
                 module,
                 batches,
-                None if held_out is None else Chunks(held_out),
+                None if held_out is None else Chunks(held_out, chunk),
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
@@ -127,8 +130,8 @@ class _Module(LightningModule):
     def _loss(self, batch: Batch, name: str) -> torch.Tensor:
         inputs, targets = batch
         loss = nn.functional.mse_loss(self.network(inputs), targets)
-        self._sums.setdefault(name, []).append(loss.detach() * len(inputs))
-        self._rows[name] = self._rows.get(name, 0) + len(inputs)
+        self._sums.setdefault(name, []).append(loss.detach() * len(targets))
+        self._rows[name] = self._rows.get(name, 0) + len(targets)
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -166,7 +169,7 @@ def _trainer(scratch: str, max_epochs: int, *callbacks: Progress) -> Trainer:
 
 
 def _find_rate(
-    network: nn.Module, rows: Pairs, options: TrainingOptions, seed: int, scratch: str
+    network: nn.Module, rows: Examples, options: TrainingOptions, seed: int, scratch: str
 ) -> float:
     """Return the rate at which the loss falls fastest when it is raised step by step.
 
@@ -192,16 +195,16 @@ def _find_rate(
 
 def _fingerprint(
     network: nn.Module,
-    rows: Pairs,
-    held_out: Pairs | None,
+    rows: Examples,
+    held_out: Examples | None,
     options: TrainingOptions,
     seed: int,
     rate: float | None,
 ) -> str:
     digest = hashlib.sha256(f"{options.model_dump_json()} {seed} {rate}".encode())
     tensors = [value for _, value in sorted(network.state_dict().items())]
-    for pairs in (rows, held_out):
-        tensors += [] if pairs is None else [pairs.inputs, pairs.targets]
+    for examples in (rows, held_out):
+        tensors += [] if examples is None else [*examples.tensors()]
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

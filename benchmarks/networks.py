@@ -1,0 +1,282 @@
+"""What networks reach on published spectra: alone, in ensembles, and after transfer.
+
+Run a part at a time; each run of each part adds a line to RESULTS, and `table` prints them::
+
+    python benchmarks/networks.py cu xasblock --seeds 5
+    python benchmarks/networks.py cu residual --seeds 5
+    python benchmarks/networks.py cu ensemble --seeds 5
+    python benchmarks/networks.py transfer xasblock
+    python benchmarks/networks.py table
+
+`cu` trains on the authors' Cu training rows and judges on their validation rows. `transfer` has
+only validation rows of the other elements, so it cross-validates by material: an expert per
+element, one model of all elements, and that model fine-tuned per element, each on the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearedge.codes.feff.crystal import read_poscar
+from nearedge.codes.feff.parse import parse_xmu
+from nearedge.models.featurizers import load_featurizer
+from nearedge.models.heads import Head, TrainingRows, head_kind
+from nearedge.models.heads.ensemble import EnsembleOptions
+from nearedge.models.heads.xasblock import XASBlockOptions
+from nearedge.models.metrics import evaluate, squared_errors
+from nearedge.models.training.options import TrainingOptions
+from nearedge.spectra.grid import omnixas_grid, to_grid
+from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+ELEMENTS = ("Ti", "V", "Cr", "Co", "Ni", "Cu")
+FOLDS = 5
+BOHR2 = 0.529177210903**2
+DRAWS = 2000
+
+
+def materials(ids: Sequence[str]) -> list[str]:
+    return [name.rsplit("_", 1)[0] for name in ids]
+
+
+def archived(archive: Path, wanted: set[str]) -> Iterator[tuple[str, int, str, FloatArray]]:
+    """Yield material, site, POSCAR and spectrum in 1e-3 bohr^2 of the rows that are wanted."""
+    grid = omnixas_grid("Cu")
+    poscars: dict[str, str] = {}
+    spectra: dict[tuple[str, int], FloatArray] = {}
+    with tarfile.open(archive) as files:
+        for member in files:
+            parts = PurePosixPath(member.name).parts
+            if parts[-1] not in ("POSCAR", "xmu.dat"):
+                continue
+            file = files.extractfile(member)
+            assert file is not None
+            text = file.read().decode()
+            if parts[-1] == "POSCAR":
+                poscars[parts[-2]] = text
+                continue
+            site = parts[-2].split("_")[0]
+            if f"{parts[-4]}_{site}" in wanted:
+                xmu = parse_xmu(text)
+                factor = xmu.header.normalization / BOHR2 * 1000
+                spectrum = Spectrum(xmu.energy, xmu.absorption, AbsorptionUnit.NORMALIZED)
+                row = to_grid(spectrum, grid, own_points_only=True) * factor
+                spectra[parts[-4], int(site)] = row
+    for (material, number), row in sorted(spectra.items()):
+        yield material, number, poscars[material], row
+
+
+def cu_training_rows(omnixas: Path, models: Path, cache: Path | None) -> TrainingRows:
+    """Read, or compute and keep, features and spectra of the authors' Cu training rows."""
+    if cache is None or not cache.exists():
+        ids = (omnixas / "splits" / "Cu_FEFF_train.txt").read_text().split()
+        featurizer = load_featurizer("m3gnet", model_path=models)
+        names, features, spectra = [], [], []
+        known: tuple[str, FloatArray] = ("", np.empty(0))
+        rows = archived(omnixas / "cu_feff_calculations.tar.xz", set(ids))
+        for material, site, poscar, spectrum in rows:
+            if known[0] != material:
+                known = (material, featurizer.features(read_poscar(poscar)))
+            names.append(f"{material}_{site:03d}")
+            features.append(known[1][site])
+            spectra.append(spectrum)
+        assert set(names) == set(ids)
+        arrays = {"ids": np.array(names), "X": np.stack(features), "y": np.stack(spectra)}
+        if cache is None:
+            return rows_of(arrays)
+        np.savez(cache, **arrays)
+    with np.load(cache) as stored:
+        return rows_of(dict(stored))
+
+
+def rows_of(arrays: dict[str, NDArray[np.generic]]) -> TrainingRows:
+    features, spectra = arrays["X"].astype(np.float64), arrays["y"].astype(np.float64)
+    return TrainingRows(features, spectra, materials(arrays["ids"].tolist()))
+
+
+def validation_rows(omnixas: Path, element: str) -> TrainingRows:
+    with np.load(omnixas / f"{element}_FEFF_val.npz") as stored:
+        return rows_of(dict(stored))
+
+
+def options_of(kind: str, element: str | None) -> TrainingOptions | EnsembleOptions:
+    """Return the paper's options for an XASBlock, else the kind's defaults."""
+    if kind == "xasblock":
+        return XASBlockOptions.published(element or "")
+    options = EnsembleOptions(members=5) if kind == "ensemble" else head_kind(kind).options()
+    assert isinstance(options, TrainingOptions | EnsembleOptions)
+    return options
+
+
+def judge_cu(kind: str, seed: int, train: TrainingRows, test: TrainingRows) -> dict[str, object]:
+    started = time.process_time()
+    fitted = head_kind(kind).fit(train, options_of(kind, "Cu"), seed=seed)
+    seconds = time.process_time() - started
+    started = time.process_time()
+    found = fitted.head.predict(test.features)
+    predicting = time.process_time() - started
+    metrics = evaluate(test.targets, found.mean, found.std, fitted.head.mean, test.groups)
+    return {
+        "part": "cu",
+        "kind": kind,
+        "seed": seed,
+        "metrics": {name: metric.model_dump() for name, metric in metrics.items()},
+        "cpu_seconds": round(seconds, 1),
+        "sites_per_cpu_second": round(len(test.features) / predicting),
+        "epochs": sum(len(v) for k, v in fitted.history.items() if k.endswith("train_loss")),
+    }
+
+
+def fold_numbers(groups: Sequence[object], seed: int) -> NDArray[np.intp]:
+    """Return the fold of each row; rows of one material share one."""
+    names = list(dict.fromkeys(groups))
+    order = np.random.default_rng(seed).permutation(len(names)) % FOLDS
+    fold_of = dict(zip(names, order.tolist(), strict=True))
+    return np.array([fold_of[group] for group in groups], dtype=np.intp)
+
+
+def transfer_fold(kind: str, fold: int, rows: dict[str, TrainingRows]) -> dict[str, object]:
+    """Return the squared errors of one fold's rows, by element, for the three ways to train."""
+    folds = {element: fold_numbers(one.groups, 0) for element, one in rows.items()}
+    train = {e: one.take(np.flatnonzero(folds[e] != fold)) for e, one in rows.items()}
+    test = {e: one.take(np.flatnonzero(folds[e] == fold)) for e, one in rows.items()}
+    together = TrainingRows(
+        np.vstack([one.features for one in train.values()]),
+        np.vstack([one.targets for one in train.values()]),
+        [f"{group}-{element}" for element, one in train.items() for group in one.groups],
+    )
+    started = time.process_time()
+    universal = head_kind(kind).fit(together, options_of(kind, None), seed=fold).head
+    seconds = {"universal": time.process_time() - started, "expert": 0.0, "fine-tuned": 0.0}
+    errors: dict[str, dict[str, list[float]]] = {}
+    for element in rows:
+        heads: dict[str, Head] = {"universal": universal}
+        for way, parent in (("expert", None), ("fine-tuned", universal)):
+            started = time.process_time()
+            options = options_of(kind, element)
+            fitted = head_kind(kind).fit(train[element], options, seed=fold, parent=parent)
+            heads[way] = fitted.head
+            seconds[way] += time.process_time() - started
+        spectra = {way: head.predict(test[element].features).mean for way, head in heads.items()}
+        mean = train[element].targets.mean(axis=0)
+        spectra["mean"] = np.broadcast_to(mean, test[element].targets.shape)
+        errors[element] = {
+            way: squared_errors(test[element].targets, predicted).tolist()
+            for way, predicted in spectra.items()
+        }
+    return {
+        "part": "transfer",
+        "kind": kind,
+        "fold": fold,
+        "errors": errors,
+        "groups": {element: list(one.groups) for element, one in test.items()},
+        "cpu_seconds": {way: round(value, 1) for way, value in seconds.items()},
+    }
+
+
+def print_cu(lines: Sequence[dict[str, object]]) -> None:
+    print(
+        "| head | seeds | η: median, range (interval of the median seed) | median MSE "
+        "| mean MSE | inside 68 / 95 % | CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for kind in dict.fromkeys(line["kind"] for line in lines):
+        runs = {line["seed"]: line for line in lines if line["kind"] == kind}.values()
+        by_eta = sorted(runs, key=lambda run: run["metrics"]["eta"]["value"])
+        middle = by_eta[len(by_eta) // 2]["metrics"]
+        etas = [run["metrics"]["eta"]["value"] for run in by_eta]
+        typical = {
+            name: float(np.median([run["metrics"][name]["value"] for run in runs]))
+            for name in ("median_mse", "mean_mse", "coverage_68", "coverage_95")
+        }
+        print(
+            f"| {kind} | {len(etas)} | {np.median(etas):.2f}, {etas[0]:.2f} to {etas[-1]:.2f} "
+            f"({middle['eta']['low']:.1f} to {middle['eta']['high']:.1f}) "
+            f"| {typical['median_mse']:.5f} | {typical['mean_mse']:.5f} "
+            f"| {100 * typical['coverage_68']:.0f} / {100 * typical['coverage_95']:.0f} "
+            f"| {np.median([run['cpu_seconds'] for run in runs]):.0f} |"
+        )
+
+
+def paired(base: FloatArray, new: FloatArray, groups: Sequence[str]) -> tuple[float, float, float]:
+    """Return the ratio of median errors and its 95 % interval, by drawing whole materials."""
+    names = sorted(set(groups))
+    rows = {name: [n for n, group in enumerate(groups) if group == name] for name in names}
+    members = [np.array(rows[name]) for name in names]
+    generator = np.random.default_rng(0)
+    ratios = []
+    for _ in range(DRAWS):
+        drawn = np.concatenate(
+            [members[n] for n in generator.integers(len(names), size=len(names))]
+        )
+        ratios.append(float(np.median(base[drawn]) / np.median(new[drawn])))
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(np.median(base) / np.median(new)), float(low), float(high)
+
+
+def print_transfer(lines: Sequence[dict[str, object]]) -> None:
+    for kind in dict.fromkeys(line["kind"] for line in lines):
+        runs = list({line["fold"]: line for line in lines if line["kind"] == kind}.values())
+        seconds = {
+            way: sum(run["cpu_seconds"][way] for run in runs) for way in runs[0]["cpu_seconds"]
+        }
+        print(f"\n{kind}, {len(runs)} of {FOLDS} folds, CPU seconds {seconds}\n")
+        print(
+            "| element | rows | η expert | η universal | η fine-tuned "
+            "| fine-tuned over expert (95 %) | |"
+        )
+        print("|---|---|---|---|---|---|---|")
+        for element in ELEMENTS:
+            groups = [group for run in runs for group in run["groups"][element]]
+            errors = {
+                way: np.concatenate([run["errors"][element][way] for run in runs])
+                for way in ("mean", "expert", "universal", "fine-tuned")
+            }
+            eta = {way: np.median(errors["mean"]) / np.median(e) for way, e in errors.items()}
+            gain, low, high = paired(errors["expert"], errors["fine-tuned"], groups)
+            verdict = "gain" if low > 1 else "loss" if high < 1 else "no difference shown"
+            print(
+                f"| {element} | {len(groups)} | {eta['expert']:.2f} | {eta['universal']:.2f} "
+                f"| {eta['fine-tuned']:.2f} | {gain:.2f} ({low:.2f} to {high:.2f}) | {verdict} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", choices=("cu", "transfer", "table"))
+    parser.add_argument("kind", nargs="?", default="xasblock")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--omnixas", type=Path, default=SHARED / "data" / "omnixas")
+    parser.add_argument("--models", type=Path, default=SHARED / "models")
+    parser.add_argument("--cache", type=Path, help="keeps the Cu features (.npz)")
+    parser.add_argument("--results", type=Path, default=Path("networks.jsonl"))
+    asked = parser.parse_args()
+    if asked.part == "table":
+        lines = [json.loads(line) for line in asked.results.read_text().splitlines()]
+        print_cu([line for line in lines if line["part"] == "cu"])
+        print_transfer([line for line in lines if line["part"] == "transfer"])
+        return
+    if asked.part == "cu":
+        train = cu_training_rows(asked.omnixas, asked.models, asked.cache)
+        test = validation_rows(asked.omnixas, "Cu")
+        found = (judge_cu(asked.kind, seed, train, test) for seed in range(asked.seeds))
+    else:
+        rows = {element: validation_rows(asked.omnixas, element) for element in ELEMENTS}
+        found = (transfer_fold(asked.kind, fold, rows) for fold in range(FOLDS))
+    for line in found:
+        with asked.results.open("a") as results:
+            results.write(json.dumps(line) + "\n")
+        shown = {key: value for key, value in line.items() if key not in ("errors", "groups")}
+        print(json.dumps(shown), flush=True)
+
+
+if __name__ == "__main__":
+    main()
