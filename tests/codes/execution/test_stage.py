@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -38,26 +39,6 @@ def stage(folder: Path, *argv: str, **options: object) -> StageOutcome:
         folder,
         **{"stage": "pw.x", "log": "log", "stage_timeout": 30.0, **options},  # type: ignore[arg-type]
     )
-
-
-def processes_in(folder: Path) -> list[int]:
-    found = []
-    for each in psutil.process_iter():
-        try:
-            if each.cwd() == str(folder) and each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each.pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def gone(folder: Path, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while processes_in(folder):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_stage_gives_its_exit_code_and_cost_and_leaves_its_log_alone(tmp_path: Path) -> None:
@@ -97,7 +78,7 @@ def test_the_time_of_what_a_program_starts_counts(tmp_path: Path) -> None:
     assert stage(tmp_path, "sh", "-c", burn).cpu_seconds > 0.02
 
 
-def test_too_long_is_a_named_failure(tmp_path: Path) -> None:
+def test_too_long_is_a_named_failure(tmp_path: Path, gone: Callable[..., bool]) -> None:
     with pytest.raises(CodeError, match=r"pw\.x took more than 0\.3 s") as caught:
         stage(tmp_path, "sh", "-c", "echo said; sleep 60 & sleep 60", stage_timeout=0.3)
     assert caught.value.name == "stage_timeout"
@@ -105,7 +86,7 @@ def test_too_long_is_a_named_failure(tmp_path: Path) -> None:
     assert gone(tmp_path)
 
 
-def test_no_progress_is_a_named_failure(tmp_path: Path) -> None:
+def test_no_progress_is_a_named_failure(tmp_path: Path, gone: Callable[..., bool]) -> None:
     with pytest.raises(CodeError, match="wrote nothing for") as caught:
         stage(tmp_path, "sleep", "60", idle_timeout=0.3)
     assert caught.value.name == "no_progress"
@@ -127,13 +108,15 @@ def test_a_crash_of_its_own_is_the_codes(tmp_path: Path) -> None:
     assert stage(tmp_path, "sh", "-c", "ulimit -c 0; kill -SEGV $$").return_code == -signal.SIGSEGV
 
 
-def test_a_killed_supervisor_takes_the_program_with_it(tmp_path: Path) -> None:
+def test_a_killed_supervisor_takes_the_program_with_it(
+    tmp_path: Path, gone: Callable[..., bool], processes_in: Callable[[Path], list[psutil.Process]]
+) -> None:
     def kill() -> None:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            for number in processes_in(tmp_path):
-                if any("supervisor.py" in word for word in psutil.Process(number).cmdline()):
-                    os.kill(number, signal.SIGKILL)
+            for process in processes_in(tmp_path):
+                if any("supervisor.py" in word for word in process.cmdline()):
+                    process.kill()
                     return
 
     killer = threading.Thread(target=kill)
@@ -145,7 +128,12 @@ def test_a_killed_supervisor_takes_the_program_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_outlives_its_parent(tmp_path: Path, stop: signal.Signals) -> None:
+def test_nothing_outlives_its_parent(
+    tmp_path: Path,
+    stop: signal.Signals,
+    gone: Callable[..., bool],
+    processes_in: Callable[[Path], list[psutil.Process]],
+) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)], stderr=subprocess.DEVNULL
     )
@@ -178,7 +166,9 @@ def test_a_refused_allocation_is_the_machines_fault(tmp_path: Path) -> None:
         stage(tmp_path, "sh", "-c", "echo 'Cannot allocate memory'; exit 1")
 
 
-def test_a_program_is_ended_before_memory_runs_out(tmp_path: Path, monkeypatch) -> None:
+def test_a_program_is_ended_before_memory_runs_out(
+    tmp_path: Path, monkeypatch, gone: Callable[..., bool]
+) -> None:
     total = psutil.virtual_memory().total
     # As if all but 20 MiB were taken: the program holds 60.
     monkeypatch.setattr(watch_module, "memory", lambda: (int(total), 20 * 2**20))
@@ -239,7 +229,9 @@ def test_processes_whose_session_is_outside_the_container_are_not_a_session() ->
     assert list(session_members(0)) == []
 
 
-def test_a_program_in_a_group_of_its_own_is_ended_too(tmp_path: Path) -> None:
+def test_a_program_in_a_group_of_its_own_is_ended_too(
+    tmp_path: Path, gone: Callable[..., bool]
+) -> None:
     # As OpenMPI's ranks are.
     ranks = (
         "import os, time; os.fork() or os.setpgid(0, 0); print('on', flush=True); time.sleep(60)"

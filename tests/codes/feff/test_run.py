@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from nearedge.codes.feff import run as run_module
@@ -29,28 +28,8 @@ execute(Path(sys.argv[1]), stage_timeout=600, progress=lambda stage: print(stage
 """
 
 
-def processes_in(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def gone(folder: Path, seconds: float = 3.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while processes_in(folder):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @pytest.mark.integration
-def test_a_run_gives_the_recorded_spectrum(recorded, tmp_path) -> None:
+def test_a_run_gives_the_recorded_spectrum(recorded, tmp_path, gone) -> None:
     recording = recorded("octahedron")
     stages: list[str] = []
     before = set(os.listdir())
@@ -171,7 +150,7 @@ def test_a_folder_in_use_is_left_alone(recorded, tmp_path) -> None:
         ("timeout", "stage_timeout"),
     ],
 )
-def test_feff_itself_fails_as_recorded(recorded, tmp_path, monkeypatch, case, name) -> None:
+def test_feff_itself_fails_as_recorded(recorded, tmp_path, monkeypatch, case, name, gone) -> None:
     monkeypatch.setattr(
         run_module,
         "check_deck",
@@ -221,7 +200,9 @@ def test_a_disk_too_full_to_begin_is_a_resource_error(recorded, tmp_path) -> Non
 
 @pytest.mark.integration
 @pytest.mark.parametrize("victim", ["worker.py", "feff10._worker"])
-def test_a_killed_process_is_a_resource_error(recorded, tmp_path, victim: str) -> None:
+def test_a_killed_process_is_a_resource_error(
+    recorded, tmp_path, victim: str, gone, processes_in
+) -> None:
     recording = recorded("octahedron")
 
     def kill(stage: str) -> None:
@@ -238,7 +219,7 @@ def test_a_killed_process_is_a_resource_error(recorded, tmp_path, victim: str) -
 
 
 @pytest.mark.integration
-def test_an_error_in_the_progress_callback_ends_feff(recorded, tmp_path) -> None:
+def test_an_error_in_the_progress_callback_ends_feff(recorded, tmp_path, gone) -> None:
     def stop(stage: str) -> None:
         if stage == "pot":
             raise KeyboardInterrupt
@@ -250,7 +231,9 @@ def test_an_error_in_the_progress_callback_ends_feff(recorded, tmp_path) -> None
 
 @pytest.mark.integration
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_feff_outlives_its_parent(recorded, tmp_path, stop: signal.Signals) -> None:
+def test_no_feff_outlives_its_parent(
+    recorded, tmp_path, stop: signal.Signals, gone, processes_in
+) -> None:
     (tmp_path / "feff.inp").write_text(recorded("anatase").deck.replace("SCF 3.2", "SCF 6.0"))
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)],

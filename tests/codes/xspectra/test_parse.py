@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearedge.codes.xspectra import XSPECTRA
+from nearedge.codes.xspectra import XSPECTRA, programs
 from nearedge.codes.xspectra.parse import (
-    VERSION,
     parse_energy_zero,
     parse_lanczos,
     parse_scf,
@@ -97,5 +96,7 @@ def test_a_negative_or_empty_cross_section_is_implausible(text) -> None:
 
 
 def test_the_version_is_in_the_banner(text) -> None:
-    assert VERSION.findall(text("scf.out")) == VERSION.findall(text("plot_1.out")) == ["6.7MaX"]
-    assert VERSION.search("something else") is None
+    for program, output in ((programs.PW, "scf.out"), (programs.XSPECTRA, "plot_1.out")):
+        assert program.banner is not None
+        assert program.banner.findall(text(output)) == ["6.7MaX"]
+        assert program.banner.search("something else") is None
