@@ -135,7 +135,7 @@ def benchmark(
     if saved:
         written = counted(saved, "spectrum", "spectra")
         say(f"{written} in {save}; `nearedge benchmark --from {save}` compares again.")
-    _end(result, done, ran=folder is None and not no_run)
+    _end(result, ran=folder is None and not no_run)
 
 
 def _wanted(
@@ -189,6 +189,11 @@ def _run(
             done = compute(
                 wanted, settings, live_display, workers=workers, rerun_failed=rerun_failed, tell=say
             )
+            for message in done.messages:
+                say(message, style="yellow")
+            if done.interrupted:
+                say("Interrupted: what ran was put back; the same command goes on.")
+                raise typer.Exit(130)
             # Connected anew: an embedded server that was restarted listens elsewhere.
             store = SpectraStore.from_settings(settings)
         result = compare_and_store(store, wanted.plan)
@@ -302,14 +307,8 @@ def _show_means(document: BenchmarkDoc) -> None:
                 show(f"doubtful: {structure.label}, {pair.first} and {pair.second}: {pair.warning}")
 
 
-def _end(result: Compared, done: Computed | None, *, ran: bool) -> None:
+def _end(result: Compared, *, ran: bool) -> None:
     """Say what did not succeed, and end with the code that tells it."""
-    if done is not None:
-        for message in done.messages:
-            say(message, style="yellow")
-        if done.interrupted:
-            say("Interrupted: the same command goes on where this one stopped.")
-            raise typer.Exit(130)
     codes = {column.label for column in result.document.columns if column.kind == "code"}
     lacking = [each for _, each in result.document.missing if each.column in codes]
     if ran and lacking:
