@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from jobflow.core.job import job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
-from nearedge.errors import DatabaseError, ModelError
+from nearedge.errors import DatabaseError
+from nearedge.makers.feature_workers import CpuClock, Described, describe_all
 from nearedge.models.featurizers import Featurizer, load_featurizer
+from nearedge.models.featurizers.summed import SummedFeaturizer
 from nearedge.schemas import SpectrumKind
 from nearedge.schemas.model import FeaturizerRef
+from nearedge.schemas.structure import StructureDoc
 from nearedge.settings import get_settings
 from nearedge.store.connection import connect
 from nearedge.store.features import Features, FeatureStore
@@ -58,16 +63,19 @@ class FeaturizeMaker(Maker):
     name
         The job's name.
     featurizer
-        ``m3gnet`` or ``chgnet``.
+        A specification; see `nearedge.models.featurizers`.
     part, parts
         This job does every `parts`-th structure, from number `part`, so that several jobs share
         the work.
+    workers
+        Processes of this job, each with one thread.
     """
 
     name: str = "featurize"
     featurizer: str = "m3gnet"
     part: int = 0
     parts: int = 1
+    workers: int = 1
 
     @job(output_schema=FeaturizeOutcome)
     def make(
@@ -91,7 +99,8 @@ class FeaturizeMaker(Maker):
         if structure_keys is None:
             structure_keys = keys_of_spectra(database, query or SpectrumQuery())
         mine = sorted(set(structure_keys))[self.part :: self.parts]
-        return featurize_structures(database, featurizer_of(self.featurizer), mine)
+        featurizer = featurizer_of(self.featurizer)
+        return featurize_structures(database, featurizer, mine, workers=self.workers)
 
 
 def featurizer_of(name: str) -> Featurizer:
@@ -111,45 +120,92 @@ def keys_of_spectra(database: MongoDatabase, query: SpectrumQuery) -> list[str]:
 
 
 def featurize_structures(
-    database: MongoDatabase, featurizer: Featurizer, structure_keys: Sequence[str]
+    database: MongoDatabase,
+    featurizer: Featurizer,
+    structure_keys: Sequence[str],
+    *,
+    workers: int = 1,
 ) -> FeaturizeOutcome:
-    """Compute and store the features that are missing.
+    """Compute and store the features that are missing; of a sum, the parts that are missing.
+
+    Parameters
+    ----------
+    workers
+        Processes that share the structures; see `describe_all`.
 
     Raises
     ------
     DatabaseError
         If a structure is not in the store.
+    ModelError
+        If a worker is killed.
     """
-    started = time.process_time()
-    features = FeatureStore(database)
-    spectra = SpectraStore(database)
-    known = computed = 0
-    refused: list[RefusedStructure] = []
-    for start in range(0, len(structure_keys), _BATCH):
-        batch = structure_keys[start : start + _BATCH]
-        have = features.get_many(batch, featurizer.ref)
-        missing = [key for key in batch if key not in have]
-        known += len(batch) - len(missing)
-        new: dict[str, Features] = {}
-        structures = spectra.structures(missing)
-        for key in missing:
-            if key not in structures:
-                raise DatabaseError(f"There is no structure {key} in the database.")
-            document = structures[key]
-            try:
-                new[key] = featurizer.features(document.to_structure())
-            except ModelError as error:
-                refused.append(
-                    RefusedStructure(
-                        structure_key=key, label=document.source.label, reason=str(error)
+    clock = CpuClock()
+    keys = list(dict.fromkeys(structure_keys))
+    computed: set[str] = set()
+    refused: dict[str, RefusedStructure] = {}
+    parts = featurizer.parts if isinstance(featurizer, SummedFeaturizer) else (featurizer,)
+    for part in parts:
+        wanted = FeatureStore(database).missing(keys, part.ref)
+        for batch in _stored(database, part, wanted, clock, workers):
+            for each in batch:
+                key = each.document.structure_key
+                if each.features is None:
+                    refused[key] = RefusedStructure(
+                        structure_key=key, label=each.document.source.label, reason=each.refusal
                     )
-                )
-        features.put_many(new, featurizer.ref)
-        computed += len(new)
+                else:
+                    computed.add(key)
+    computed -= refused.keys()
     return FeaturizeOutcome(
         featurizer=featurizer.ref,
-        computed=computed,
-        known=known,
-        refused=refused,
-        cpu_seconds=time.process_time() - started,
+        computed=len(computed),
+        known=len(keys) - len(computed) - len(refused),
+        refused=[refused[key] for key in keys if key in refused],
+        cpu_seconds=clock.seconds,
     )
+
+
+def _stored(
+    database: MongoDatabase,
+    featurizer: Featurizer,
+    keys: Sequence[str],
+    clock: CpuClock,
+    workers: int,
+) -> Iterator[list[Described]]:
+    """Describe structures, and return them some at a time as they are stored."""
+    described = describe_all(
+        featurizer,
+        _documents(database, keys),
+        clock,
+        workers=workers,
+        model_path=get_settings().model_path,
+    )
+    features = FeatureStore(database)
+    with closing(described):
+        while batch := list(islice(described, _BATCH)):
+            found = {
+                each.document.structure_key: _compact(each.features)
+                for each in batch
+                if each.features is not None
+            }
+            features.put_many(found, featurizer.ref)
+            yield batch
+
+
+def _compact(features: Features) -> Features:
+    """Return features in four bytes each where that loses nothing: networks compute in them."""
+    small = features.astype(np.float32)
+    return small if np.array_equal(small, features) else features
+
+
+def _documents(database: MongoDatabase, keys: Sequence[str]) -> Iterator[StructureDoc]:
+    """Read structures some at a time, as they are asked for."""
+    spectra = SpectraStore(database)
+    for start in range(0, len(keys), _BATCH):
+        batch = keys[start : start + _BATCH]
+        found = spectra.structures(batch)
+        for key in batch:
+            if key not in found:
+                raise DatabaseError(f"There is no structure {key} in the database.")
+            yield found[key]

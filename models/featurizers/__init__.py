@@ -1,7 +1,7 @@
 """Featurizers: numbers for each site of a structure, by a frozen network or a formula.
 
 A *specification* names one: ``m3gnet`` (what OmniXAS takes), ``m3gnet:1,2,3,edges,cell,neighbours``
-(any of these blocks), ``chgnet``, ``soap:4``, ``soap:6``, ``acsf``, and several joined by ``+``.
+(any of `BLOCK_NAMES`), ``chgnet``, ``soap:4`` (radius in Å), ``acsf``, and several joined by ``+``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = [
     "same_featurizer",
 ]
 
-RECIPES = {"default": f"m3gnet:{','.join(BLOCK_NAMES)}+soap:4+soap:6"}
+RECIPES = {"default": f"m3gnet:{','.join(BLOCK_NAMES)}+soap:5"}
 """Names for specifications: what the kernel's default recipe wants."""
 
 
 def featurizer_names() -> list[str]:
     """Return the single featurizers that `load_featurizer` takes."""
-    return ["m3gnet", "chgnet", "soap:4", "soap:6", "acsf"]
+    return ["m3gnet", "chgnet", "soap:4", "soap:5", "soap:6", "acsf"]
 
 
 def load_featurizer(name: str, *, model_path: Path | None = None) -> Featurizer:

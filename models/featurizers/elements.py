@@ -13,7 +13,7 @@ from nearedge.spectra.spectrum import FloatArray
 
 SYMBOLS = tuple(Element.from_Z(number).symbol for number in range(1, 97))
 """Hydrogen to curium: the elements for which covalent radii are tabulated."""
-PROPERTIES = ("one", "electronegativity", "radius", "valence")
+PROPERTIES = ("one", "electronegativity", "radius", "row")
 # Pauling's scale has no value for them; these are Allen's (doi:10.1021/ja00207a003).
 _NOBLE_GASES = {"He": 4.160, "Ne": 4.787, "Ar": 3.242}
 
@@ -22,9 +22,8 @@ _NOBLE_GASES = {"He": 4.160, "Ne": 4.787, "Ar": 3.242}
 def element_properties() -> FloatArray:
     """Return the properties of `SYMBOLS`, shape ``(elements, 4)``.
 
-    One; Pauling's electronegativity; the covalent radius (doi:10.1039/b801115j); the number of
-    valence electrons, counting those of d but not of f shells. All but the first have mean zero
-    and variance one over the elements.
+    One; Pauling's electronegativity; the covalent radius (doi:10.1039/b801115j); the row of the
+    periodic table. All but the first have mean zero and variance one over the elements.
     """
     with warnings.catch_warnings():
         # pymatgen warns of each electronegativity that it does not have.
@@ -36,15 +35,8 @@ def element_properties() -> FloatArray:
         [
             electronegativity,
             covalent_radii[1 : len(SYMBOLS) + 1],
-            [_valence(Element(symbol)) for symbol in SYMBOLS],
+            [float(Element(symbol).row) for symbol in SYMBOLS],
         ]
     ).T
     standard = (columns - columns.mean(axis=0)) / columns.std(axis=0)
     return np.column_stack([np.ones(len(SYMBOLS)), standard])
-
-
-def _valence(element: Element) -> int:
-    group = int(element.group)
-    if element.symbol == "He":
-        return 2
-    return group if group <= 12 else group - 10

@@ -10,12 +10,25 @@ from pymatgen.core.structure import Structure
 from torch import Tensor, nn
 
 from nearedge.models.featurizers.m3gnet_graph import BondGraph, bond_graph
-from nearedge.models.featurizers.m3gnet_network import BLOCKS, CUTOFF, WIDTH, Layers, M3GNetNetwork
+from nearedge.models.featurizers.m3gnet_network import CUTOFF, WIDTH, Layers, M3GNetNetwork
 
-BLOCK_NAMES = (*(str(number + 1) for number in range(BLOCKS)), "edges", "cell", "neighbours")
-"""A site's node after block 1, 2 or 3; the mean of its bonds after the last block, weighted by
-their smooth cutoff; the mean of the nodes of its structure; the mean of its neighbours' nodes,
-weighted by the cutoff."""
+_POOLED = {
+    "1": ("site", 1),
+    "2": ("site", 2),
+    "3": ("site", 3),
+    "edges": ("bonds", 3),
+    "cell": ("structure", 3),
+    "neighbours": ("neighbours", 3),
+    "cell1": ("structure", 1),
+    "cell2": ("structure", 2),
+    "neighbours1": ("neighbours", 1),
+    "elements": ("structure", 0),
+    "elements_near": ("neighbours", 0),
+}
+"""How each block is made of a layer: the site's own node; the mean of the bonds that start at the
+site, weighted by their smooth cutoff; the mean of the nodes of its structure; the mean of its
+neighbours' nodes, weighted by the cutoff. Layer 0 knows nothing but the element."""
+BLOCK_NAMES = tuple(_POOLED)
 ELEMENTS = tuple(
     element.symbol
     for element in sorted(Element, key=lambda element: element.Z)
@@ -60,16 +73,17 @@ class M3GNetBlocks(nn.Module):
 
 
 def _block(name: str, layers: Layers, graph: BondGraph) -> Tensor:
-    last = layers.nodes[-1]
-    if name == "edges":
+    way, layer = _POOLED[name]
+    nodes = layers.nodes[layer]
+    if way == "bonds":
         return _mean_of_bonds(layers.bonds, layers.cutoff, graph)
-    if name == "neighbours":
-        return _mean_of_bonds(last[graph.end], layers.cutoff, graph)
-    if name == "cell":
-        sums = last.new_zeros(graph.structures, WIDTH).index_add(0, graph.member, last)
+    if way == "neighbours":
+        return _mean_of_bonds(nodes.index_select(0, graph.end), layers.cutoff, graph)
+    if way == "structure":
+        sums = nodes.new_zeros(graph.structures, WIDTH).index_add(0, graph.member, nodes)
         counts = torch.bincount(graph.member, minlength=graph.structures)
-        return (sums / counts[:, None])[graph.member]
-    return layers.nodes[int(name) - 1]
+        return (sums / counts[:, None]).index_select(0, graph.member)
+    return nodes
 
 
 def _mean_of_bonds(values: Tensor, cutoff: Tensor, graph: BondGraph) -> Tensor:

@@ -106,7 +106,7 @@ class BondNetwork(_Gated):
         It is computed once for each atom, as start and as end, not for each bond.
         """
         value, gate = cast("nn.Linear", self.layers[0]), cast("nn.Linear", self.gates[0])
-        start, end, bond = torch.cat([value.weight, gate.weight]).split(WIDTH, dim=1)
+        start, end, bond = torch.split(torch.cat([value.weight, gate.weight]), WIDTH, dim=1)
         bias = torch.cat([value.bias, gate.bias])
         return FirstLayer(
             functional.linear(nodes, start, bias), functional.linear(nodes, end), bond.T
@@ -116,7 +116,7 @@ class BondNetwork(_Gated):
         """Return the output for bonds between the atoms `start` and `end`."""
         atoms = first.start.index_select(0, start) + first.end.index_select(0, end)
         hidden = functional.silu(torch.addmm(atoms, bonds, first.bond))
-        value, gate = hidden.split(WIDTH, dim=1)
+        value, gate = torch.split(hidden, WIDTH, dim=1)
         output: Tensor = self.layers[2:](value) * self.gates[2:](gate)
         return output
 
@@ -212,7 +212,7 @@ class _Shape:
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """Nodes after each block, bonds after the last, and the bonds' smooth cutoff."""
+    """Nodes before and after each block, bonds after the last, and the bonds' smooth cutoff."""
 
     nodes: tuple[Tensor, ...]
     bonds: Tensor
@@ -243,11 +243,11 @@ class M3GNetNetwork(nn.Module):
         )
 
     def forward(self, graph: BondGraph) -> Layers:
-        """Compute the nodes after each block; gradients reach the parameters."""
+        """Compute the layers; gradients reach the parameters."""
         shape = _shape(graph.vectors, next(self.parameters()).dtype)
         nodes = self.embedding["layer_node_embedding"](graph.kinds)
         bonds = self.embedding["layer_edge_embedding"](shape.radial)
-        seen = []
+        seen = [nodes]
         for three_body, block in zip(self.three_body_interactions, self.graph_layers, strict=True):
             bonds = three_body(graph, nodes, bonds, shape)
             nodes, bonds = block(graph, nodes, bonds, shape.radial)

@@ -50,6 +50,7 @@ class SoapBasis:
 
 BASES = {
     "4": SoapBasis(cutoff=4.0, radial=4, angular=4, width=0.4),
+    "5": SoapBasis(cutoff=5.0, radial=6, angular=4, width=0.5),
     "6": SoapBasis(cutoff=6.0, radial=6, angular=4, width=0.5),
 }
 """By the name that a specification gives them."""
@@ -130,13 +131,13 @@ def as_atoms(structure: Structure, known: tuple[str, ...]) -> Atoms:
 
 
 def finite(features: FloatArray, structure: Structure) -> FloatArray:
-    """Return features, or refuse those that are not finite."""
+    """Return features rounded to four bytes, as they are stored, or refuse those not finite."""
     if features.shape[0] != len(structure) or not np.all(np.isfinite(features)):
         raise ModelError(
             f"dscribe gives no usable numbers for {structure.composition.formula}: look at its "
             "coordinates."
         )
-    return features
+    return features.astype(np.float32).astype(np.float64)
 
 
 def _spectrum(basis: SoapBasis, weights: NDArray[np.float64]) -> SOAP:

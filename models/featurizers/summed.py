@@ -29,15 +29,13 @@ class SummedFeaturizer:
         self._ref = FeaturizerRef(
             name="+".join(ref.name for ref in refs),
             weights_sha256=_joined(digests),
-            options={
-                f"{ref.name} {key}": value for ref in refs for key, value in ref.options.items()
-            },
             size=sum(ref.size for ref in refs),
+            parts=tuple(refs),
         )
 
     @property
     def ref(self) -> FeaturizerRef:
-        """The parts' names joined by ``+``, their weights, and all their options."""
+        """The parts' names joined by ``+``, a digest of their weights, and their references."""
         return self._ref
 
     @property

@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from nearedge.schemas.dataset import GridDoc
 from nearedge.schemas.document import Document
@@ -23,6 +29,17 @@ class FeaturizerRef(BaseModel):
     weights_sha256: str | None
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     size: int = Field(description="Numbers per site.")
+    parts: tuple[FeaturizerRef, ...] = Field(
+        (), description="The featurizers whose features stand side by side here, if it is a sum."
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_parts(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a single featurizer as before there were sums: stored features bear its hash."""
+        written: dict[str, Any] = write(self)
+        if not self.parts:
+            written.pop("parts", None)
+        return written
 
 
 class Metric(BaseModel):

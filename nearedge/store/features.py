@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -52,10 +52,51 @@ class FeatureStore:
             If stored features do not match their hash.
         """
         found: dict[str, Features] = {}
-        keys = iter(dict.fromkeys(structure_keys))
-        while batch := list(islice(keys, _BATCH)):
-            found |= self._batch(batch, featurizer)
+        for batch in _batches(structure_keys):
+            found |= self._whole(batch, featurizer)
         return found
+
+    def sites(
+        self, places: Sequence[tuple[str, int]], featurizer: FeaturizerRef
+    ) -> tuple[Features, list[int]]:
+        """Return the features of some sites, without ever holding those of all their neighbours.
+
+        Parameters
+        ----------
+        places
+            Structure key and number of each site.
+
+        Returns
+        -------
+        Features
+            In float64, shape ``(len(places), featurizer.size)``; rows that are lacking are zero.
+        list of int
+            Numbers of the places whose structure has no such features.
+        """
+        rows = np.zeros((len(places), featurizer.size))
+        numbers: dict[str, list[int]] = {}
+        for number, (key, _) in enumerate(places):
+            numbers.setdefault(key, []).append(number)
+        lacking = []
+        for batch in _batches(numbers):
+            found = self._whole(batch, featurizer)
+            for key in batch:
+                if key not in found:
+                    lacking += numbers[key]
+                    continue
+                for number in numbers[key]:
+                    rows[number] = found[key][places[number][1]]
+        return rows, sorted(lacking)
+
+    def missing(self, structure_keys: Iterable[str], featurizer: FeaturizerRef) -> list[str]:
+        """Return the keys of structures without these features, each once, reading none."""
+        missing: list[str] = []
+        for batch in _batches(structure_keys):
+            known = set(batch)
+            for part in featurizer.parts or (featurizer,):
+                known &= self._known(batch, part)
+            missing += [key for key in batch if key not in known]
+        return missing
 
     def put(self, structure_key: str, featurizer: FeaturizerRef, features: Features) -> None:
         """Store the features of a structure; storing them again changes nothing.
@@ -69,7 +110,19 @@ class FeatureStore:
 
     @operation
     def put_many(self, features: Mapping[str, Features], featurizer: FeaturizerRef) -> None:
-        """Store the features of many structures by key; see `put`."""
+        """Store the features of many structures by key; see `put`.
+
+        Those of a sum are stored part by part, so that other sums find them.
+        """
+        if featurizer.parts:
+            for key, array in features.items():
+                _checked(key, array, featurizer)
+            first = 0
+            for part in featurizer.parts:
+                columns = slice(first, first + part.size)
+                self.put_many({key: a[:, columns] for key, a in features.items()}, part)
+                first += part.size
+            return
         blobs: dict[str, bytes] = {}
         updates = []
         for key, array in features.items():
@@ -97,12 +150,33 @@ class FeatureStore:
         if updates:
             self._features.bulk_write(updates, ordered=False)
 
+    def _whole(self, keys: list[str], featurizer: FeaturizerRef) -> dict[str, Features]:
+        """Return features by key, those of a sum put together of its parts."""
+        if not featurizer.parts:
+            return self._batch(keys, featurizer)
+        parts = [self._batch(keys, part) for part in featurizer.parts]
+        in_all = [key for key in keys if all(key in part for part in parts)]
+        return {key: np.concatenate([part[key] for part in parts], axis=1) for key in in_all}
+
+    @operation
+    def _known(self, keys: list[str], featurizer: FeaturizerRef) -> set[str]:
+        condition = {"_id": {"$in": [_id(key, featurizer) for key in keys]}}
+        found = self._features.find(condition, {"structure_key": True})
+        return {str(each["structure_key"]) for each in found}
+
     @operation
     def _batch(self, keys: list[str], featurizer: FeaturizerRef) -> dict[str, Features]:
         condition = {"_id": {"$in": [_id(key, featurizer) for key in keys]}}
         found = list(self._features.find(condition))
         contents = self._blobs.get_many({str(f["blob"]) for f in found if f["blob"]})
         return {str(f["structure_key"]): _array(f, contents) for f in found}
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Return the keys, each once, some at a time."""
+    remaining = iter(dict.fromkeys(keys))
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
 
 
 def _id(structure_key: str, featurizer: FeaturizerRef) -> str:

@@ -163,19 +163,28 @@ def test_pooled_blocks_are_means_of_the_librarys_bonds_and_nodes(
     vectors = graph.pos[end] + graph.pbc_offshift - graph.pos[start]
     x = np.linalg.norm(vectors.numpy(), axis=1) / 5.0
     weights = 1 - 10 * x**3 + 15 * x**4 - 6 * x**5
-    nodes = layers["gc_3"]["node_feat"].numpy()
-    bonds = layers["gc_3"]["edge_feat"].numpy()
-    found = whole.features(structure)
-    assert found[:, 256:320] == pytest.approx(
-        np.tile(nodes.mean(axis=0), (len(nodes), 1)), abs=1e-4
+    embedded, first, second, last = (
+        layers[name]["node_feat"].numpy() for name in ("embedding", "gc_1", "gc_2", "gc_3")
     )
+    bonds = layers["gc_3"]["edge_feat"].numpy()
+    found = dict(
+        zip(BLOCK_NAMES, np.split(whole.features(structure), len(BLOCK_NAMES), 1), strict=True)
+    )
+    for name, nodes in (
+        *(("cell", last), ("cell1", first), ("cell2", second), ("elements", embedded)),
+    ):
+        expected = np.tile(nodes.mean(axis=0), (len(nodes), 1))
+        assert found[name] == pytest.approx(expected, abs=1e-4), name
     for site in range(len(structure)):
         mine = start == site
         total = weights[mine].sum() + 0.01
-        edges = weights[mine] @ bonds[mine] / total
-        neighbours = weights[mine] @ nodes[end[mine]] / total
-        assert found[site, 192:256] == pytest.approx(edges, abs=1e-4)
-        assert found[site, 320:] == pytest.approx(neighbours, abs=1e-4)
+        for name, values in (
+            ("edges", bonds),
+            *(("neighbours", last[end]), ("neighbours1", first[end])),
+            ("elements_near", embedded[end]),
+        ):
+            expected = weights[mine] @ values[mine] / total
+            assert found[name][site] == pytest.approx(expected, abs=1e-4), name
 
 
 def test_structures_in_one_graph_do_not_see_each_other(whole: M3GNetFeaturizer) -> None:
