@@ -117,6 +117,7 @@ def evaluate_model(
             training_mean(database, model, dataset),
             rows.groups,
             rows.outliers,
+            intervals=model.reliability_of(dataset.absorber).intervals,
             seed=seed,
         )
     return EvaluateOutcome(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nearedge.models.heads import HeadPrediction
 from nearedge.models.metrics import error_metrics, evaluate
+from nearedge.models.uncertainty.scaling import LEVELS, IntervalScale
 from nearedge.schemas.model import Metric
 from nearedge.spectra.spectrum import FloatArray
 
@@ -24,6 +25,7 @@ def judge(
     outliers: NDArray[np.bool_],
     *,
     bars: bool = True,
+    intervals: IntervalScale | None = None,
     seed: int = 0,
 ) -> dict[str, Metric]:
     """Judge predictions of spectra by the figures of `nearedge.models.metrics`.
@@ -42,6 +44,8 @@ def judge(
         Which rows are marked, shape ``(n,)``.
     bars
         Whether to judge the error bars too.
+    intervals
+        What the model knows of its intervals; None takes those of a Gaussian.
     seed
         Of the intervals.
     """
@@ -49,12 +53,17 @@ def judge(
     def figures(numbers: NDArray[np.intp]) -> dict[str, Metric]:
         chosen = [groups[number] for number in numbers]
         if bars:
+            std = found.std[numbers]
+            widths = None
+            if intervals is not None:
+                widths = [intervals.half_width(std, level) for level in LEVELS]
             return evaluate(
                 targets[numbers],
                 found.mean[numbers],
-                found.std[numbers],
+                std,
                 training_mean,
                 chosen,
+                half_widths=widths,
                 seed=seed,
             )
         return error_metrics(

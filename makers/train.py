@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,42 +128,53 @@ class TrainMaker(Maker):
         ModelError
             If there is too little to learn from, or head, options and parent do not fit.
         """
-        database = connect()
-        names = [dataset] if isinstance(dataset, str) else list(dataset)
-        frozen = [DatasetStore(database).get(name) for name in names]
-        started_from = None if parent is None else stored_model(database, parent)
-        spec = self.featurizer if started_from is None else started_from.card.featurizer.name
-        featurizer = featurizer_of(spec)
-        started = time.process_time()
-        keys = sorted({row.structure_key for each in frozen for row in each.rows})
-        featurize_structures(database, featurizer, keys)
-        feature_seconds = time.process_time() - started
-        plan = plan_training(
-            database,
-            frozen,
-            featurizer,
-            head=self.head if started_from is None else started_from.card.head,
-            options=self.options,
-            parts=self.parts,
-            parent=started_from,
-            inputs=self.inputs,
-            given=Given(input_dataset, input_model),
-            folds=self.folds,
-            seed=self.seed,
-        )
-        card, known = train_once(database, plan, self.model or frozen[0].name, again=self.again)
-        return TrainOutcome(
-            model_id=card.model_id,
-            name=card.name,
-            dataset_id=card.dataset_id,
-            training_rows=card.training_rows,
-            parent=card.parent,
-            known=known,
-            without_features=plan.left_aside,
-            metrics=card.metrics,
-            cpu_seconds=card.cpu_seconds,
-            feature_cpu_seconds=feature_seconds,
-        )
+        return train(self, dataset, parent, given=Given(dataset=input_dataset, model=input_model))
+
+
+def train(
+    maker: TrainMaker,
+    dataset: str | Sequence[str],
+    parent: str | None = None,
+    *,
+    given: Given | None = None,
+) -> TrainOutcome:
+    """Train as a maker says; see `TrainMaker`."""
+    database = connect()
+    names = [dataset] if isinstance(dataset, str) else list(dataset)
+    frozen = [DatasetStore(database).get(name) for name in names]
+    started_from = None if parent is None else stored_model(database, parent)
+    spec = maker.featurizer if started_from is None else started_from.card.featurizer.name
+    featurizer = featurizer_of(spec)
+    started = time.process_time()
+    keys = sorted({row.structure_key for each in frozen for row in each.rows})
+    featurize_structures(database, featurizer, keys)
+    feature_seconds = time.process_time() - started
+    plan = plan_training(
+        database,
+        frozen,
+        featurizer,
+        head=maker.head if started_from is None else started_from.card.head,
+        options=maker.options,
+        parts=maker.parts,
+        parent=started_from,
+        inputs=maker.inputs,
+        given=given,
+        folds=maker.folds,
+        seed=maker.seed,
+    )
+    card, known = train_once(database, plan, maker.model or frozen[0].name, again=maker.again)
+    return TrainOutcome(
+        model_id=card.model_id,
+        name=card.name,
+        dataset_id=card.dataset_id,
+        training_rows=card.training_rows,
+        parent=card.parent,
+        known=known,
+        without_features=plan.left_aside,
+        metrics=card.metrics,
+        cpu_seconds=card.cpu_seconds,
+        feature_cpu_seconds=feature_seconds,
+    )
 
 
 def train_once(
@@ -208,14 +219,15 @@ def train_model(
     fitted = _fit(plan, parts, checkpoints)
     cpu_seconds = time.process_time() - started
     left_out = fitted.left_out or _by_folds(plan, parts, checkpoints)
-    weights = join(fitted.head.to_bytes(), _reliability(database, parts, left_out))
+    known = _reliability(database, parts, left_out)
+    weights = join(fitted.head.to_bytes(), known)
     card = make_card(
         fitted.head,
         weights,
         plan.datasets,
         plan.recipe.featurizer.ref,
         name=name,
-        metrics=_metrics(database, plan, parts, fitted.head, left_out),
+        metrics=_metrics(database, plan, parts, fitted.head, left_out, known),
         rows=[len(part.numbers) for part in parts],
         cpu_seconds=cpu_seconds,
         choices={
@@ -267,6 +279,7 @@ def _metrics(
     parts: Sequence[Rows],
     head: Head,
     left_out: HeadPrediction | None,
+    known: Mapping[str, Reliability],
 ) -> dict[str, Metric]:
     """Judge each data set by itself: elements are not equally hard, nor their spectra as high."""
     metrics: dict[str, Metric] = {}
@@ -288,6 +301,7 @@ def _metrics(
                 mean,
                 rows.groups,
                 rows.outliers,
+                intervals=known[training_set(part.dataset, 0).label].intervals,
                 seed=plan.seed,
             )
             metrics |= {f"{prefix}val_{key}": value for key, value in found.items()}

@@ -64,7 +64,7 @@ def ensure_launchpad_indexes(pad: LaunchPad) -> None:
         {"_id": -1}, {"$setOnInsert": {"next_fw_id": 1, "next_launch_id": 1}}, upsert=True
     )
     pad.tuneup(bkground=True)
-    for field in ("calculation_id", "convergence_id", "project", "kind"):
+    for field in ("calculation_id", "convergence_id", "search_id", "project", "kind"):
         pad.fireworks.create_index(f"spec.{SPEC_KEY}.{field}", background=True)
     pad.launches.create_index("launch_dir", background=True)
     outputs = pad.db[JOB_OUTPUTS]
