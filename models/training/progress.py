@@ -90,7 +90,7 @@ class Progress(Callback):
             self._plateau.step(watched)
         out_of_patience = trainer.current_epoch - self.best_epoch >= self._options.patience
         self.finished = out_of_patience or trainer.current_epoch + 1 >= self._options.max_epochs
-        trainer.should_stop = out_of_patience
+        trainer.should_stop = trainer.should_stop or out_of_patience
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:

@@ -213,8 +213,10 @@ def _fingerprint(
 
 @contextlib.contextmanager
 def _own_random_state(seed: int) -> Iterator[None]:
-    """Draw from `seed` on one thread, and give the caller's state and threads back."""
+    """Draw from `seed` on one thread, and give the caller's state of torch back."""
     threads = torch.get_num_threads()
+    exact = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # One thread: workers share the machine, and sums of several threads differ by chance.
@@ -223,6 +225,8 @@ def _own_random_state(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+            # Lightning asks for exact algorithms and leaves it at that.
+            torch.use_deterministic_algorithms(exact, warn_only=warns)
 
 
 @contextlib.contextmanager

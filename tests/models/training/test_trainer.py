@@ -143,6 +143,7 @@ def test_nothing_is_printed_or_left_behind(
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
