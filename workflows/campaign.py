@@ -103,7 +103,8 @@ def submit(
                 refused.append(planned)
             elif planned.refusal is not None:
                 label = planned.sites[0].structure.source.given_as
-                refused.append(Refusal(label, planned.refusal.message))
+                by = f" by {planned.maker.site_maker.code}" if len(makers) > 1 else ""
+                refused.append(Refusal(f"{label}{by}", planned.refusal.message))
             else:
                 # The same structure given twice is one crystal.
                 crystals.setdefault(planned.average_id, planned)

@@ -98,7 +98,7 @@ def _add(sites: dict[Path, Site], target: Path, planned: Sequence[Site]) -> Iter
     """Give each site its place; yield those that the code refuses."""
     for site in planned:
         if site.refusal is not None:
-            yield Refusal(site.label, site.refusal.message)
+            yield Refusal(f"{site.label} by {site.inputs.code}", site.refusal.message)
             continue
         place = target / _plain(site.structure.source.label) / _folder(site)
         if sites.setdefault(place, site).calculation_id != site.calculation_id:

@@ -12,8 +12,9 @@ from nearedge.cli.benchmark_files import GivenReference, placed
 from nearedge.cli.console import counted
 from nearedge.cli.files import written_whole
 from nearedge.cli.running import Display, Worked, work_the_queue
+from nearedge.cli.submitting import read_structures, refuse_missing_program
 from nearedge.codes import get_code
-from nearedge.errors import ResourceError, StructureError
+from nearedge.errors import StructureError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.submission import add_workflows
 from nearedge.makers.benchmark import BenchmarkPlan, compare_stored
@@ -27,7 +28,6 @@ from nearedge.store.benchmarks import BenchmarkStore
 from nearedge.store.operations import database_errors
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, Refusal
-from nearedge.structures.sources import load_structures
 from nearedge.workflows import campaign
 from nearedge.workflows.benchmark import BenchmarkFlowMaker, code_columns, plan_benchmark
 
@@ -104,7 +104,6 @@ def read_wanted(
     window: float,
     broadening: str | None,
     project: str,
-    settings: Settings,
 ) -> Wanted:
     """Read the structures and plan the benchmark.
 
@@ -113,10 +112,8 @@ def read_wanted(
     StructureError
         If a structure cannot be used; the others would be compared without it.
     """
-    key = settings.mp_api_key.get_secret_value() if settings.mp_api_key else None
-    loaded = load_structures(files, absorber=absorber, mp_api_key=key)
     structures: list[LoadedStructure] = []
-    for each in loaded:
+    for each in read_structures(files, absorber):
         if isinstance(each, Refusal):
             raise StructureError(f"{each.label} cannot be used: {each.reason}")
         structures.append(each)
@@ -140,7 +137,7 @@ def refuse_absent_codes(store: SpectraStore, wanted: Wanted) -> None:
 
     Raises
     ------
-    ResourceError
+    LaunchError
         Saying how to get it; nothing was started then.
     """
     for structure in wanted.plan.structures:
@@ -148,12 +145,7 @@ def refuse_absent_codes(store: SpectraStore, wanted: Wanted) -> None:
             ids = planned.calculation_ids
             if ids and len(store.completed(ids)) == len(ids):
                 continue
-            available = get_code(column.code or "").availability()
-            if not available.found:
-                raise ResourceError(
-                    f"{column.title} cannot run here, {available.detail}: {available.remedy}; or "
-                    "compare what is there with --no-run."
-                )
+            refuse_missing_program(column.code or "", "compare what is there with --no-run")
 
 
 def compute(

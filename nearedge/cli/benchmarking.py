@@ -48,24 +48,21 @@ def benchmark(
     window: Annotated[float, typer.Option(min=1.0, help="eV compared, from the onset.")] = 35.0,
     broaden: opt.Broaden = None,
     project: opt.ProjectName = "benchmark",
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", parser=opt.given_path, metavar="<path>", help="The page."),
-    ] = Path("benchmark.html"),
+    output: Annotated[Path, opt.path_option("--output", "-o", help="The page.")] = Path(
+        "benchmark.html"
+    ),
     save: Annotated[
         Path | None,
-        typer.Option(
+        opt.path_option(
             "--save",
-            parser=opt.given_path,
             metavar="<folder>",
             help="Write the computed spectra, thinned, as STRUCTURE/CODE.xdi.",
         ),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(
+        opt.path_option(
             "--from",
-            parser=opt.given_path,
             metavar="<folder>",
             help="Compare the spectra of such a folder; nothing runs, no database is asked.",
         ),
@@ -77,12 +74,8 @@ def benchmark(
         bool,
         typer.Option("--submit", help="Add one workflow that ends with the document, and end."),
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: the setting.")
-    ] = None,
-    rerun_failed: Annotated[
-        bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
-    ] = False,
+    workers: opt.Workers = None,
+    rerun_failed: opt.RerunFailed = False,
     listed: Annotated[bool, typer.Option("--list", help="List the stored benchmarks.")] = False,
     stored: Annotated[
         str | None, typer.Option("--show", metavar="ID", help="Show a stored benchmark.")
@@ -150,13 +143,11 @@ def _wanted(
     project: str,
 ) -> Wanted:
     from nearedge.cli.benchmark_steps import read_wanted, requested_columns
-    from nearedge.settings import get_settings
 
     if absorber is None:
         raise typer.BadParameter("name the absorbing element.", param_hint="--absorber")
-    codes, protocols = (opt.separated(each) for each in codes_and_protocols)
-    if not codes:
-        raise typer.BadParameter("name at least one code.", param_hint="--codes")
+    codes = opt.named_codes(codes_and_protocols[0], "--codes")
+    protocols = opt.separated(codes_and_protocols[1])
     with only_data_on_stdout():
         return read_wanted(
             structures,
@@ -167,7 +158,6 @@ def _wanted(
             window=window,
             broadening=broadening,
             project=project,
-            settings=get_settings(),
         )
 
 

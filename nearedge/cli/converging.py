@@ -45,17 +45,12 @@ def converge(
         typer.Option("--values", metavar="NAME=V1,V2,...", help="Other values for a parameter."),
     ] = None,
     project: opt.ProjectName = "default",
-    rerun_failed: Annotated[
-        bool, typer.Option("--rerun-failed", help="Compute steps again that failed by name.")
-    ] = False,
+    rerun_failed: opt.RerunFailed = False,
     queue_only: Annotated[
         bool, typer.Option("--queue-only", help="Add it to the queue; `nearedge run` computes it.")
     ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", parser=opt.given_path, metavar="<path>", help="Report: an HTML file."
-        ),
+        Path | None, opt.path_option("--output", "-o", help="Report: an HTML file.")
     ] = None,
     as_list: Annotated[
         bool, typer.Option("--list", help="List the convergences that are known.")
@@ -75,7 +70,7 @@ def converge(
         raise typer.BadParameter("name the absorbing element.", param_hint="--absorber")
     if output is not None:
         _check_output(output)
-    from nearedge.cli.submitting import refuse_missing_programs
+    from nearedge.cli.submitting import refuse_missing_program
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
     from nearedge.workflows.converge import ConvergeFlowMaker, choose_site, submit_convergence
@@ -89,10 +84,10 @@ def converge(
         values=_values(values or []),
         project=project,
     )
-    refuse_missing_programs([code])
+    refuse_missing_program(code)
     connect(settings)
     with only_data_on_stdout():
-        loaded = _load(structure, absorber, settings)
+        loaded = _load(structure, absorber)
         index = choose_site(loaded, absorber, site)
         submitted = submit_convergence(
             maker, loaded, index, rerun_failed=rerun_failed, settings=settings
@@ -115,13 +110,12 @@ def converge(
         raise typer.Exit(1)
 
 
-def _load(structure: str, absorber: str, settings: Settings) -> LoadedStructure:
+def _load(structure: str, absorber: str) -> LoadedStructure:
+    from nearedge.cli.submitting import read_structures
     from nearedge.errors import StructureError
     from nearedge.structures.source import Refusal
-    from nearedge.structures.sources import load_structures
 
-    key = settings.mp_api_key.get_secret_value() if settings.mp_api_key else None
-    loaded = load_structures([structure], absorber=absorber, mp_api_key=key)
+    loaded = read_structures([structure], absorber)
     if len(loaded) != 1:
         raise StructureError(
             f"{structure} holds {len(loaded)} structures: a convergence is of one; name a file."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,11 @@ def given_path(text: str | Path) -> Path:
     return Path(text)
 
 
+def path_option(*names: str, metavar: str = "<path>", help: str) -> Any:
+    """Return an option that takes a path, but no empty one; typer's is of no type either."""
+    return typer.Option(*names, parser=given_path, metavar=metavar, help=help)
+
+
 def some_elements(symbols: str | None) -> str | None:
     """Refuse a list without a symbol: it would find everything."""
     if symbols is not None and not separated(symbols):
@@ -46,6 +51,14 @@ def separated(values: str | None) -> list[str]:
     return [value.strip() for value in (values or "").split(",") if value.strip()]
 
 
+def named_codes(values: str, option: str) -> list[str]:
+    """Split what was given as `a,b`; at least one."""
+    codes = separated(values)
+    if not codes:
+        raise typer.BadParameter("name at least one code.", param_hint=option)
+    return codes
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 ProjectName = Annotated[
     str, typer.Option("--project", help="Name to find the results by.", callback=checked_project)
@@ -55,6 +68,10 @@ ProjectFilter = Annotated[
 ]
 Absorber = Annotated[str, typer.Option(help="Absorbing element, such as Ti.")]
 Edge = Annotated[str, typer.Option(help="Edge: K, L1, L2 or L3.")]
+RerunFailed = Annotated[
+    bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the setting.")]
 Files = Annotated[
     list[str],
     typer.Argument(
@@ -107,7 +124,4 @@ Broaden = Annotated[
         "+total counts what is contained.",
     ),
 ]
-OutputFile = Annotated[
-    Path,
-    typer.Option("--output", "-o", parser=given_path, metavar="<path>", help="File to write."),
-]
+OutputFile = Annotated[Path, path_option("--output", "-o", help="File to write.")]

@@ -20,14 +20,11 @@ from nearedge.cli.console import (
 )
 from nearedge.cli.submitting import (
     changed_protocol,
-    refuse_missing_programs,
+    read_structures,
+    refuse_missing_program,
     tell_inputs,
     tell_submission,
 )
-
-Rerun = Annotated[
-    bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
-]
 
 
 def submit(
@@ -37,7 +34,7 @@ def submit(
     code: Annotated[str, typer.Option(help="Code, or several as a,b.")] = "feff",
     protocol: Annotated[str, typer.Option(help="Protocol of the code.")] = "fast",
     project: opt.ProjectName = "default",
-    rerun_failed: Rerun = False,
+    rerun_failed: opt.RerunFailed = False,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,9 +45,8 @@ def submit(
     ] = None,
     inputs_only: Annotated[
         Path | None,
-        typer.Option(
+        opt.path_option(
             "--inputs-only",
-            parser=opt.given_path,
             metavar="DIR",
             help="Write the inputs into a folder and queue nothing; `ingest` takes results back.",
         ),
@@ -58,23 +54,22 @@ def submit(
     as_json: opt.Json = False,
 ) -> None:
     """Add calculations to the queue; what is known already costs nothing."""
-    codes = opt.separated(code)
-    if not codes:
-        raise typer.BadParameter("name at least one code.", param_hint="--code")
+    codes = opt.named_codes(code, "--code")
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
-    from nearedge.structures.sources import load_structures
     from nearedge.workflows import campaign
     from nearedge.workflows.inputs import write_inputs
 
     settings = get_settings()
     protocol = changed_protocol(codes, protocol, changes or [])
     if inputs_only is None:
-        refuse_missing_programs(codes)
+        for each in codes:
+            refuse_missing_program(
+                each, "write its inputs with --inputs-only DIR and run them elsewhere"
+            )
         connect(settings)
-    key = settings.mp_api_key.get_secret_value() if settings.mp_api_key else None
     with only_data_on_stdout(), progress("Reading and checking structures") as step:
-        loaded = load_structures(structures, absorber=absorber, mp_api_key=key)
+        loaded = read_structures(structures, absorber)
 
         def look(_done: int, _total: int) -> None:
             step(1)
@@ -108,9 +103,7 @@ def submit(
 
 
 def run(
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: the setting.")
-    ] = None,
+    workers: opt.Workers = None,
     forever: Annotated[
         bool, typer.Option("--forever", help="Wait for more work when the queue is empty.")
     ] = False,

@@ -13,7 +13,7 @@ from nearedge.cli.console import say, show, show_json
 from nearedge.errors import InputRefused, LaunchError
 
 if TYPE_CHECKING:
-    from nearedge.structures.source import Refusal
+    from nearedge.structures.source import LoadedStructure, Refusal
     from nearedge.workflows.campaign import SubmissionReport
     from nearedge.workflows.inputs import InputsReport
 
@@ -73,24 +73,41 @@ def _name(change: str) -> str:
     return match.group(1)
 
 
-def refuse_missing_programs(codes: Sequence[str]) -> None:
-    """Refuse codes that cannot run on this machine.
+def refuse_missing_program(code_name: str, otherwise: str = "") -> None:
+    """Refuse a code that cannot run on this machine.
+
+    Parameters
+    ----------
+    code_name
+        Name of the code.
+    otherwise
+        What the user can do instead of getting it.
 
     Raises
     ------
     LaunchError
-        Naming the first, how to get it, and how to run it elsewhere.
+        Saying what is missing, and how to get it.
     """
     from nearedge.codes import get_code
 
-    for name in codes:
-        code = get_code(name)
-        availability = code.availability()
-        if not availability.found:
-            raise LaunchError(
-                f"{code.title} cannot run here, {availability.detail}: {availability.remedy}; or "
-                "write its inputs with --inputs-only DIR and run them elsewhere."
-            )
+    code = get_code(code_name)
+    available = code.availability()
+    if not available.found:
+        instead = f"; or {otherwise}" if otherwise else ""
+        raise LaunchError(
+            f"{code.title} cannot run here, {available.detail}: {available.remedy}{instead}."
+        )
+
+
+def read_structures(items: Sequence[str], absorber: str) -> list[LoadedStructure | Refusal]:
+    """Read structures as `load_structures` does, with the key of the settings."""
+    from nearedge.settings import get_settings
+    from nearedge.structures.sources import load_structures
+
+    key = get_settings().mp_api_key
+    return load_structures(
+        items, absorber=absorber, mp_api_key=None if key is None else key.get_secret_value()
+    )
 
 
 def tell_submission(report: SubmissionReport, *, as_json: bool) -> None:

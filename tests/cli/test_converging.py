@@ -47,6 +47,18 @@ def test_what_cannot_be_raised_is_refused_before_anything_is_read(
     assert reason in said.err
 
 
+def test_a_missing_program_is_told_without_advice_that_does_not_work(
+    nearedge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEAREDGE_ELK_COMMAND", "no-such-elk")
+    said = nearedge("converge", "a.cif", "--absorber", "Ti", "--code", "elk")
+    assert said.code == 1
+    assert said.err == (
+        "Error: Elk (BSE) cannot run here, no-such-elk is not found: apt install elk-lapw, or name "
+        "its command in NEAREDGE_ELK_COMMAND.\n"
+    )
+
+
 @pytest.mark.integration
 @pytest.mark.usefixtures("ready")
 def test_a_site_is_converged_reported_and_known_from_then_on(

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from nearedge.codes import get_code
 from nearedge.codes.base import Availability, FinishedRun
@@ -79,6 +80,54 @@ def test_inputs_need_neither_database_nor_program(
     assert told.code_version is None
     assert [path.name for path in target.iterdir()] == ["anatase"], "no scratch is left"
     assert not home.exists()
+
+
+AWKWARD = (
+    ("xspectra", "Ti", (), {"NEAREDGE_PSEUDO_PATH": "{tmp}/none"}, "none, which is no folder"),
+    ("xspectra", "Ti", (), {"NEAREDGE_PSEUDO_PATH": "{tmp}"}, "There is no O.UPF"),
+    ("xspectra", "Ti", ("--edge", "L3"), {}, "'L3' is not supported with XSpectra"),
+    ("xspectra", "Zr", (), {}, "there is no Zr to absorb in it, only O, Ti"),
+    ("gpaw", "Ti", ("--edge", "M5"), {}, "'M5' is not supported with GPAW"),
+    ("gpaw", "ti", (), {}, "'ti' is not the symbol of an element"),
+    ("elk", "Ti", ("--set", "nosuch=3"), {}, "has no setting 'nosuch'"),
+    ("elk", "Ti", (), {"NEAREDGE_ELK_SPECIES_PATH": "{tmp}/none"}, "no species file O.in"),
+    ("vasp", "Ti", ("--protocol", "lavish"), {}, "no protocol 'lavish'"),
+    ("ocean", "Ti", ("--edge", "K1"), {}, "'K1' is not supported with OCEAN"),
+)
+
+
+@pytest.mark.parametrize(("code", "absorber", "options", "settings", "says"), AWKWARD)
+def test_what_a_code_cannot_do_is_told_in_a_sentence_and_leaves_nothing(
+    nearedge: Command, anatase: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    code: str, absorber: str, options: tuple[str, ...], settings: dict[str, str], says: str,
+) -> None:  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(tmp=tmp_path))
+    target = tmp_path / "out"
+    arguments = ("--absorber", absorber, "--code", code, *options, "--inputs-only", target)
+    said = nearedge("submit", anatase, *arguments)
+    assert said.code == 1
+    assert says in said.out + said.err
+    assert "Unexpected" not in said.err
+    assert not target.exists()
+    assert not (home / "cache").exists(), "nothing expensive was made"
+
+
+def test_an_element_without_a_recipe_is_refused_for_the_code_that_needs_one(
+    nearedge: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "SrTiO3.cif"
+    cubic = Structure.from_spacegroup(
+        "Pm-3m", Lattice.cubic(3.905), ["Sr", "Ti", "O"], [[0.5] * 3, [0] * 3, [0.5, 0, 0]]
+    )
+    cubic.to(filename=str(path))
+    target = tmp_path / "out"
+    arguments = ("--absorber", "Sr", "--code", "feff,xspectra", "--inputs-only", target)
+    said = nearedge("submit", path, *arguments)
+    assert said.code == 0
+    assert "1 written, 1 refused." in said.out
+    assert "refused SrTiO3 Sr0 K by xspectra: There is no recipe" in said.out
+    assert "NEAREDGE_PSEUDO_PATH" in said.out
 
 
 def test_inputs_of_several_structures_are_refused_one_by_one(
