@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from jobflow import JobStore, run_locally
-from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
-from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
-from nearedge.launch.pool import run_workers
-from nearedge.launch.submission import add_workflows
 from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
 from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
 from nearedge.makers.freeze import FreezeMaker, freeze_dataset, targets_of
@@ -31,14 +27,11 @@ from nearedge.schemas import (
     GridDoc,
 )
 from nearedge.schemas.document import content_hash
-from nearedge.settings import Settings
 from nearedge.spectra.grid import omnixas_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, Spectrum
-from nearedge.store.connection import initialize
 from nearedge.store.features import FeatureStore
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.queries import SpectrumQuery
-from nearedge.store.spectra_store import SpectraStore
 from nearedge.workflows.learn import LearnFlowMaker
 
 from .copper import MATERIALS, QUERY, LatticeFeaturizer, add, crystal, keys, record
@@ -418,26 +411,29 @@ def test_without_held_out_rows_evaluation_reports_materials_left_out(database: A
     assert EvaluateMaker().part is None
 
 
-@pytest.mark.integration
-def test_the_flow_survives_fireworks_and_its_database(
-    live_settings: Settings, shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """FireWorks stores makers its own way: options that are documents must come back as such."""
-    monkeypatch.setenv("NEAREDGE_MODEL_PATH", str(shared("models")))
-    settings = live_settings.model_copy(update={"model_path": shared("models")})
-    initialize(settings)
-    store = SpectraStore.from_settings(settings)
-    store.record_many(record(f"mp-{i}", round(4.1 + 0.05 * i, 3)) for i in range(6))
-    grid = GridDoc(start=8985.0, step=0.5, points=60)
+def test_of_several_elements_a_universal_model_is_judged_on_each(database: Any) -> None:
+    add(
+        database,
+        *(record(f"mp-{200 + i}", 3.8 + 0.05 * i, absorber="Ni", zero=-651.0) for i in range(9)),
+    )
+    split = Split(kind="random", validation=0.25)
     flow = LearnFlowMaker(
-        freeze_maker=FreezeMaker(dataset="cu", grid=grid, split=Split(kind="random", seed=1)),
-        train_maker=TrainMaker(model="cu-kernel"),
-    ).make(QUERY)
-    pad = launchpad(settings)
-    ensure_launchpad_indexes(pad)
-    add_workflows(pad, [flow_to_workflow(flow)])
-    summary = run_workers(1, settings)
-    assert (summary.completed, summary.failed) == (4, 0), summary.messages
-    card = ModelStore(store.database).card("cu-kernel")
-    assert (card.grid, card.featurizer.name) == (grid, "m3gnet")
-    assert card.metrics["cv_spectra"].value > 1
+        freeze_maker=FreezeMaker(dataset="oxides", split=split), featurize_jobs=2
+    ).make([QUERY, SpectrumQuery(absorber="Ni")])
+    outputs = run_locally(flow, store=JobStore(MemoryStore()), ensure_success=True, log=False)
+    assert {dataset.name for dataset in DatasetStore(database).list()} == {"oxides-Cu", "oxides-Ni"}
+    card = ModelStore(database).card("oxides")
+    assert card.absorbers == ["Cu", "Ni"]
+    judged = [outputs[job.uuid][1].output for job in flow.jobs[-2:]]
+    for outcome, element in zip(judged, ("Cu", "Ni"), strict=True):
+        assert outcome.part == "val"
+        assert outcome.metrics["spectra"] == card.metrics[f"{element}_val_spectra"]
+        assert outcome.metrics["eta"].value == pytest.approx(
+            card.metrics[f"{element}_val_eta"].value
+        )
+
+
+@pytest.mark.parametrize("queries", [[], [QUERY, SpectrumQuery()], [QUERY, QUERY]])
+def test_queries_that_cannot_be_told_apart_are_refused(queries: list[SpectrumQuery]) -> None:
+    with pytest.raises(DatasetError, match="queries to learn from"):
+        LearnFlowMaker().make(queries)
