@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from jobflow.core.flow import Flow
 from jobflow.core.job import Job
 from jobflow.core.maker import Maker
+from jobflow.core.reference import OutputReference
 
 from nearedge.errors import DatasetError
 from nearedge.makers.evaluate import EvaluateMaker
@@ -62,7 +63,7 @@ class LearnFlowMaker(Maker):
         """
         queries = [query] if isinstance(query, SpectrumQuery) else list(query)
         names = _names(self.freeze_maker.dataset, queries)
-        jobs: list[Job] = []
+        jobs: list[Flow | Job] = []
         frozen: list[Job] = []
         for each, name in zip(queries, names, strict=True):
             featurize = [
@@ -76,17 +77,16 @@ class LearnFlowMaker(Maker):
         jobs += self._learn(frozen, names)
         return Flow(jobs, name=f"{self.name} {self.freeze_maker.dataset}")
 
-    def _learn(self, frozen: Sequence[Job], names: Sequence[str]) -> list[Job]:
+    def _learn(self, frozen: Sequence[Job], names: Sequence[str]) -> list[Flow | Job]:
         """Return the jobs that train and judge."""
         featurizer = self.featurize_maker.featurizer
         model = self.train_maker.model or self.freeze_maker.dataset
         train_maker = replace(self.train_maker, featurizer=featurizer, model=model)
         ids = [freeze.output.dataset_id for freeze in frozen]
         train = train_maker.make(ids[0] if len(ids) == 1 else ids)
-        jobs = [
-            train,
-            *(self._evaluate(train, each, n) for each, n in zip(ids, names, strict=True)),
-        ]
+        pairs = list(zip(ids, names, strict=True))
+        jobs: list[Flow | Job] = [train]
+        jobs += [self._evaluate(train, each, name) for each, name in pairs]
         if self.finetune_maker is None or len(ids) == 1:
             return jobs
         for each, name in pairs:
@@ -97,7 +97,7 @@ class LearnFlowMaker(Maker):
             jobs += [tune, self._evaluate(tune, each, name)]
         return jobs
 
-    def _evaluate(self, train: Job, dataset_id: str, name: str) -> Job:
+    def _evaluate(self, train: Job, dataset_id: OutputReference, name: str) -> Job:
         evaluate = self.evaluate_maker.make(train.output.model_id, dataset_id)
         evaluate.name = f"{self.evaluate_maker.name} {name}"
         return evaluate
