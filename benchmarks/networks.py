@@ -19,7 +19,7 @@ import argparse
 import json
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,6 +32,7 @@ from nearedge.models.heads import Head, TrainingRows, head_kind
 from nearedge.models.heads.ensemble import EnsembleOptions
 from nearedge.models.heads.xasblock import XASBlockOptions
 from nearedge.models.metrics import evaluate, squared_errors
+from nearedge.models.training.data import chance_of
 from nearedge.models.training.options import TrainingOptions
 from nearedge.spectra.grid import omnixas_grid, to_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
@@ -135,23 +136,20 @@ def judge_cu(kind: str, seed: int, train: TrainingRows, test: TrainingRows) -> d
     }
 
 
-def fold_numbers(groups: Sequence[object], seed: int) -> NDArray[np.intp]:
-    """Return the fold of each row; rows of one material share one."""
-    names = list(dict.fromkeys(groups))
-    order = np.random.default_rng(seed).permutation(len(names)) % FOLDS
-    fold_of = dict(zip(names, order.tolist(), strict=True))
-    return np.array([fold_of[group] for group in groups], dtype=np.intp)
+def fold_numbers(groups: Sequence[Hashable]) -> NDArray[np.intp]:
+    """Return the fold of each row; rows of one material share one, whatever the element."""
+    return np.array([int(chance_of(group, -1) * FOLDS) for group in groups], dtype=np.intp)
 
 
 def transfer_fold(kind: str, fold: int, rows: dict[str, TrainingRows]) -> dict[str, object]:
     """Return the squared errors of one fold's rows, by element, for the three ways to train."""
-    folds = {element: fold_numbers(one.groups, 0) for element, one in rows.items()}
+    folds = {element: fold_numbers(one.groups) for element, one in rows.items()}
     train = {e: one.take(np.flatnonzero(folds[e] != fold)) for e, one in rows.items()}
     test = {e: one.take(np.flatnonzero(folds[e] == fold)) for e, one in rows.items()}
     together = TrainingRows(
         np.vstack([one.features for one in train.values()]),
         np.vstack([one.targets for one in train.values()]),
-        [f"{group}-{element}" for element, one in train.items() for group in one.groups],
+        [group for one in train.values() for group in one.groups],
     )
     started = time.process_time()
     universal = head_kind(kind).fit(together, options_of(kind, None), seed=fold).head

@@ -21,12 +21,13 @@ from nearedge.models.heads import Head, head_kind
 from nearedge.models.heads.bars import ErrorBars
 from nearedge.models.heads.base import Fitted, HeadPrediction, TrainingRows
 from nearedge.models.heads.members import member_options, pack, read_settings, unpack
+from nearedge.models.training.data import chance_of
 from nearedge.models.uncertainty.conformal import IntArray, row_weights, rows_of_groups
 from nearedge.spectra.spectrum import FloatArray
 
 Scalar = bool | int | float | str
-FEWEST_ROWS = 4
-"""With fewer, no member leaves any out."""
+FEWEST_ROWS = 2
+"""That each member must have to learn from; else none leaves any out."""
 
 
 class EnsembleOptions(BaseModel):
@@ -107,13 +108,14 @@ class EnsembleHead:
         Parameters
         ----------
         parent
-            An ensemble of as many members, each of which one starts from, or one head that all
-            start from.
+            An ensemble of as many members and folds, each member of which one starts from, and
+            which leaves the same materials out; or one head that all start from. That one may have
+            seen any material, so that nothing is left out then.
         """
         chosen = options or EnsembleOptions()
         own = member_options(chosen.kind, read_settings(chosen.settings))
-        parents = _parents(parent, chosen.members)
-        left_out = _left_out_rows(rows, chosen, seed)
+        parents, fold_seed = _parents(parent, chosen, seed)
+        left_out = _left_out_rows(rows, chosen, fold_seed)
         members: list[Head] = []
         history: dict[str, Sequence[float]] = {}
         for number, (without, start) in enumerate(zip(left_out, parents, strict=True)):
@@ -129,6 +131,7 @@ class EnsembleHead:
         bars, judged = _judge(members, rows, left_out)
         facts: dict[str, Scalar] = {
             **chosen.model_dump(),
+            "fold_seed": -1 if fold_seed is None else fold_seed,
             **{f"member.{k}": v for k, v in members[0].hyperparameters.items()},
         }
         head = cls(tuple(members), rows.targets.mean(axis=0), bars, facts)
@@ -211,29 +214,41 @@ class EnsembleHead:
         return head
 
 
-def _parents(parent: Head | None, members: int) -> Sequence[Head | None]:
+def _parents(
+    parent: Head | None, options: EnsembleOptions, seed: int
+) -> tuple[Sequence[Head | None], int | None]:
+    """Return what each member starts from, and the seed of the folds; None leaves nothing out."""
     if not isinstance(parent, EnsembleHead):
-        return [parent] * members
-    if len(parent.members) != members:
+        return [parent] * options.members, seed if parent is None else None
+    asked = (options.members, options.folds)
+    known = (len(parent.members), int(parent.facts["folds"]))
+    if asked != known:
         raise ModelError(
-            f"The parent has {len(parent.members)} members and the ensemble would have {members}: "
-            "take as many."
+            f"The parent has {known[0]} members on {known[1]} folds and the ensemble would have "
+            f"{asked[0]} on {asked[1]}: take as many."
         )
-    return parent.members
+    fold_seed = int(parent.facts["fold_seed"])
+    return parent.members, None if fold_seed < 0 else fold_seed
 
 
-def _left_out_rows(rows: TrainingRows, options: EnsembleOptions, seed: int) -> list[IntArray]:
+def _left_out_rows(
+    rows: TrainingRows, options: EnsembleOptions, seed: int | None
+) -> list[IntArray]:
     """Return the rows that each member leaves out, whole materials of them."""
-    materials = rows_of_groups(rows.groups)
     nothing = np.empty(0, dtype=np.intp)
-    if options.folds == 0 or len(rows.features) < FEWEST_ROWS:
+    materials = rows_of_groups(rows.groups)
+    if seed is None or options.folds == 0:
         return [nothing] * options.members
+    names = [rows.groups[numbers[0]] for numbers in materials]
     left_out: list[IntArray] = []
     for turn in range(options.members // options.folds):
-        order = np.random.default_rng([seed, turn]).permutation(len(materials))
-        parts = (order[fold :: options.folds] for fold in range(options.folds))
-        left_out += [np.sort(np.concatenate([nothing, *(materials[n] for n in p)])) for p in parts]
-    return left_out
+        fold_of = [int(chance_of(f"{turn} {name}", seed) * options.folds) for name in names]
+        for fold in range(options.folds):
+            parts = [m for m, own in zip(materials, fold_of, strict=True) if own == fold]
+            left_out.append(np.sort(np.concatenate([nothing, *parts])))
+    most = max(len(numbers) for numbers in left_out)
+    enough = len(rows.features) - most >= FEWEST_ROWS
+    return left_out if enough else [nothing] * options.members
 
 
 def _judge(

@@ -151,11 +151,14 @@ class NetworkHead(ABC):
     ) -> Fitted[Self]:
         """Train on sites and their spectra; see `Head.fit`.
 
-        A tenth of the materials is held out to stop by, and to fit error bars to.
+        A tenth of the materials is held out to stop by, and to fit error bars to; with a parent,
+        those that the parent held out too.
         """
         chosen = options or cls._defaults()
         start = cls._checked_parent(rows, parent)
-        held = held_out_rows(rows.groups, chosen.validation_share, seed)
+        # What the parent has seen tells nothing of how the child does on materials not seen.
+        held_seed = seed if start is None else int(start.facts["held_out_seed"])
+        held = held_out_rows(rows.groups, chosen.validation_share, held_seed)
         learned = np.setdiff1d(np.arange(len(rows.features)), held)
         if len(learned) < FEWEST_ROWS:
             held, learned = np.empty(0, dtype=np.intp), np.arange(len(rows.features))
@@ -181,7 +184,12 @@ class NetworkHead(ABC):
             mean=rows.targets.mean(axis=0),
             known=inputs[learned].numpy(),
             bars=ErrorBars.of_spread(rows.targets, 1),
-            facts=_facts(network, chosen, trained, seed, fine_tuned=start is not None),
+            facts={
+                **_facts(network, chosen, trained),
+                "training_seed": seed,
+                "held_out_seed": held_seed,
+                "fine_tuned": start is not None,
+            },
         )
         return Fitted(head._with_bars(rows, held), None, trained.losses)
 
@@ -334,12 +342,7 @@ def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[
 
 
 def _facts(
-    network: SpectrumNetwork,
-    options: TrainingOptions,
-    trained: Trained,
-    seed: int,
-    *,
-    fine_tuned: bool,
+    network: SpectrumNetwork, options: TrainingOptions, trained: Trained
 ) -> dict[str, Scalar]:
     given = {key: value for key, value in options.model_dump().items() if value is not None}
     # A parent's network is kept, whatever the options say.
@@ -354,6 +357,4 @@ def _facts(
         "learning_rate": trained.learning_rate,
         "epochs": len(trained.losses["train_loss"]),
         "best_epoch": trained.best_epoch,
-        "training_seed": seed,
-        "fine_tuned": fine_tuned,
     }

@@ -133,6 +133,14 @@ def test_an_ensemble_is_fine_tuned_member_by_member(
     rows = TrainingRows(features, targets + 0.2, groups)
     child = EnsembleHead.fit(rows, NETWORKS, parent=parent).head
     assert all(member.hyperparameters["fine_tuned"] for member in child.members)
+    both = TrainingRows(*make_synthetic(100))
+    again = EnsembleHead.fit(both, NETWORKS, parent=parent, seed=5)
+    assert again.left_out is not None
+    for member, before in zip(again.head.members, parent.members, strict=True):
+        # What a member learned from, its parent had too: what it left out, the parent had not.
+        assert np.array_equal(member.known, before.known)
+    alone = EnsembleHead.fit(rows, NETWORKS, parent=parent.members[0])
+    assert alone.left_out is None
     with pytest.raises(ModelError, match="take as many"):
         EnsembleHead.fit(rows, KERNELS, parent=parent)
 

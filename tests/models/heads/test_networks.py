@@ -128,6 +128,8 @@ def test_a_head_fine_tuned_starts_where_its_parent_ended(
     }
     assert error["child"] < min(error["alone"], error["parent"])
     assert child.hyperparameters["fine_tuned"] is True
+    other = kind.fit(rows, few, parent=parent, seed=7).head
+    assert other.hyperparameters["held_out_seed"] == parent.hyperparameters["held_out_seed"]
     assert parent.to_bytes() == before
 
 

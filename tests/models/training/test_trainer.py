@@ -167,9 +167,17 @@ def test_slurm_with_several_tasks_does_not_matter(monkeypatch: pytest.MonkeyPatc
 
 
 def test_materials_held_out_are_held_out_whole() -> None:
-    groups = [f"mp-{n // 3}" for n in range(60)]
+    groups = [f"mp-{n // 3}" for n in range(600)]
     held = held_out_rows(groups, 0.1, 0)
     inside = {groups[row] for row in held}
-    assert len(inside) == 5
-    assert len(held) == 15
+    assert 10 <= len(inside) <= 35
+    assert len(held) == 3 * len(inside)
     assert len(held_out_rows(groups[:12], 0.1, 0)) == 0
+
+
+def test_a_material_is_held_out_whatever_others_there_are() -> None:
+    everything = [f"mp-{n}" for n in range(900)]
+    some = everything[300:600]
+    held = {everything[row] for row in held_out_rows(everything, 0.1, 3)}
+    assert {some[row] for row in held_out_rows(some, 0.1, 3)} == held.intersection(some)
+    assert {everything[row] for row in held_out_rows(everything, 0.1, 4)} != held
