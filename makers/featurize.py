@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -125,6 +125,7 @@ def featurize_structures(
     structure_keys: Sequence[str],
     *,
     workers: int = 1,
+    step: Callable[[int], None] = lambda _: None,
 ) -> FeaturizeOutcome:
     """Compute and store the features that are missing; of a sum, the parts that are missing.
 
@@ -132,6 +133,8 @@ def featurize_structures(
     ----------
     workers
         Processes that share the structures; see `describe_all`.
+    step
+        Is told after each write how many more structures are done.
 
     Raises
     ------
@@ -145,8 +148,9 @@ def featurize_structures(
     computed: set[str] = set()
     refused: dict[str, RefusedStructure] = {}
     parts = featurizer.parts if isinstance(featurizer, SummedFeaturizer) else (featurizer,)
-    for part in parts:
-        wanted = FeatureStore(database).missing(keys, part.ref)
+    wanting = [FeatureStore(database).missing(keys, part.ref) for part in parts]
+    progress = _Progress(step, len(keys), sum(map(len, wanting)))
+    for part, wanted in zip(parts, wanting, strict=True):
         for batch in _stored(database, part, wanted, clock, workers):
             for each in batch:
                 key = each.document.structure_key
@@ -156,6 +160,7 @@ def featurize_structures(
                     )
                 else:
                     computed.add(key)
+            progress.done(len(batch))
     computed -= refused.keys()
     return FeaturizeOutcome(
         featurizer=featurizer.ref,
@@ -164,6 +169,24 @@ def featurize_structures(
         refused=[refused[key] for key in keys if key in refused],
         cpu_seconds=clock.seconds,
     )
+
+
+class _Progress:
+    """Turns descriptions, of which a structure may need several, into structures."""
+
+    def __init__(self, step: Callable[[int], None], structures: int, descriptions: int) -> None:
+        self._step = step
+        self._structures, self._descriptions = structures, descriptions
+        self._told = self._done = 0
+        self.done(0)
+
+    def done(self, count: int) -> None:
+        """Take down that so many more descriptions are stored."""
+        self._done += count
+        left = self._descriptions - self._done
+        finished = self._structures - min(left, self._structures)
+        self._step(finished - self._told)
+        self._told = finished
 
 
 def _stored(

@@ -20,8 +20,6 @@ from nearedge.structures.sources import load_structures
 
 Step = Callable[[int], None]
 
-_FEATURIZED_AT_A_TIME = 20
-
 
 def read_all(
     items: Sequence[str], absorber: str | None, settings: Settings
@@ -95,14 +93,13 @@ def featurize_all(
     return answers
 
 
-def featurize_stored(name: str, keys: Sequence[str], settings: Settings, step: Step) -> None:
-    """Compute and store the features that stored structures lack, a few at a time."""
-    database = connect(settings)
-    featurizer = featurizer_of(name)
-    for start in range(0, len(keys), _FEATURIZED_AT_A_TIME):
-        batch = keys[start : start + _FEATURIZED_AT_A_TIME]
-        featurize_structures(database, featurizer, batch)
-        step(len(batch))
+def featurize_stored(
+    name: str, keys: Sequence[str], settings: Settings, step: Step, *, workers: int | None = None
+) -> None:
+    """Compute and store the features that stored structures lack; None is the setting `workers`."""
+    featurize_structures(
+        connect(settings), featurizer_of(name), keys, workers=workers or settings.workers, step=step
+    )
 
 
 def figure_of(card: ModelCard, answer: StructurePrediction) -> Figure:

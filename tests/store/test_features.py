@@ -59,3 +59,44 @@ def test_damaged_features_are_an_error(
     memory_database[FEATURES].update_one({}, {"$set": {"data": np.ones((6, 64)).tobytes()}})
     with pytest.raises(DatabaseError, match="damaged"):
         features.get("rutile", M3GNET)
+
+
+BOTH = FeaturizerRef(
+    name="m3gnet+soap:4",
+    weights_sha256="a" * 64,
+    size=67,
+    parts=(M3GNET, FeaturizerRef(name="soap:4", weights_sha256=None, size=3)),
+)
+
+
+def test_a_sum_is_stored_by_its_parts_and_found_by_other_sums(features: FeatureStore) -> None:
+    array = np.random.default_rng(2).normal(size=(6, 67))
+    features.put("rutile", BOTH, array)
+    np.testing.assert_array_equal(features.get("rutile", BOTH), array)
+    np.testing.assert_array_equal(features.get("rutile", M3GNET), array[:, :64])
+    np.testing.assert_array_equal(features.get("rutile", BOTH.parts[1]), array[:, 64:])
+    assert features.missing(["rutile"], BOTH) == []
+
+
+def test_a_sum_lacks_what_one_of_its_parts_lacks(features: FeatureStore) -> None:
+    features.put("rutile", M3GNET, np.zeros((6, 64)))
+    assert features.get("rutile", BOTH) is None
+    assert features.missing(["rutile", "anatase", "rutile"], BOTH) == ["rutile", "anatase"]
+    assert features.missing(["rutile", "anatase"], M3GNET) == ["anatase"]
+    with pytest.raises(DatabaseError, match="must have shape"):
+        features.put("anatase", BOTH, np.zeros((6, 66)))
+
+
+def test_sites_are_taken_without_their_neighbours(features: FeatureStore) -> None:
+    array = np.arange(12.0 * 67).reshape(12, 67).astype(np.float32)
+    features.put_many({"rutile": array[:6], "anatase": array[6:]}, BOTH)
+    places = [("anatase", 2), ("brookite", 0), ("rutile", 5), ("anatase", 0)]
+    rows, lacking = features.sites(places, BOTH)
+    assert (rows.dtype, lacking) == (np.float64, [1])
+    np.testing.assert_array_equal(rows[[0, 2, 3]], array[[8, 5, 6]])
+
+
+def test_a_single_featurizer_is_written_as_before_there_were_sums() -> None:
+    written = M3GNET.model_dump()
+    assert written == {"name": "m3gnet", "weights_sha256": "a" * 64, "options": {}, "size": 64}
+    assert FeaturizerRef.model_validate(BOTH.model_dump(mode="json")) == BOTH
