@@ -26,12 +26,12 @@ class StyleOptions(BaseModel):
     noise: float = Field(
         0.02, ge=0, description="Added to training spectra, in units of the edge step."
     )
-    epochs: int = Field(600, ge=1, description="Passes over the training spectra.")
+    epochs: int = Field(60, ge=1, description="Passes over the training spectra.")
     batch: int = Field(256, ge=4, description="Spectra per step; ranks are compared within it.")
-    learning_rate: float = Field(3e-3, gt=0, description="At its highest; it falls to zero.")
+    learning_rate: float = Field(0.01, gt=0, description="At its highest; it falls to zero.")
     weight_decay: float = Field(0.01, ge=0, description="Of AdamW.")
     reconstruction_weight: float = Field(20.0, ge=0, description="Of the squared error.")
-    adversary_weight: float = Field(0.3, ge=0, description="Of the discriminator's loss.")
+    adversary_weight: float = Field(1.0, ge=0, description="Of the discriminator's loss.")
     reversal: float = Field(
         0.7172, ge=0, description="What the adversary's gradient is multiplied by in the encoder."
     )

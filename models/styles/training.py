@@ -29,7 +29,7 @@ from nearedge.spectra.spectrum import FloatArray
 
 LOSSES = ("reconstruction", "adversary", "rank", "round_trip", "smoothness")
 _CHECKPOINT = "styles.pt"
-EPOCHS_BETWEEN_CHECKPOINTS = 20
+EPOCHS_BETWEEN_CHECKPOINTS = 5
 _WARM_UP = 0.1
 """Share of the epochs over which learning rate and adversary come to their full strength."""
 _TAIL = 0.2

@@ -13,7 +13,7 @@ from nearedge.errors import DatabaseError, DatasetError, ModelError
 from nearedge.makers.describe import DescribeMaker, describe_structures, descriptors_of
 from nearedge.makers.freeze import freeze_dataset, targets_of
 from nearedge.makers.splits import Split
-from nearedge.makers.styles import StylesMaker
+from nearedge.makers.styles import OptionValue, StylesMaker
 from nearedge.models.styles import StyleModel
 from nearedge.settings import Settings
 from nearedge.store.learned import DatasetStore
@@ -22,7 +22,14 @@ from nearedge.store.spectra_store import SpectraStore
 from nearedge.store.styles import DescriptorStore, StylesStore
 from nearedge.structures import environment
 
-QUICK = {"styles": 2, "width": 8, "layers": 2, "points": 0, "epochs": 3, "batch": 8}
+QUICK: dict[str, OptionValue] = {
+    "styles": 2,
+    "width": 8,
+    "layers": 2,
+    "points": 0,
+    "epochs": 3,
+    "batch": 8,
+}
 MATERIALS = 16
 
 
@@ -79,8 +86,8 @@ def test_sites_are_described_once_and_come_back_as_they_were(
     document = DescriptorStore(database).get_many(keys, "Cu")[keys[0]]
     assert [site.absorbing_index for site in document.sites] == [0, 1, 2, 3]
     structure = SpectraStore(database).structures(keys[:1])[keys[0]].to_structure()
-    expected = {"CT": 2, "CN": 6, "OCN": 6, "RSTD": 0}
-    expected["MOOD"] = pytest.approx(structure.lattice.a / np.sqrt(2), abs=1e-4)
+    ligands = pytest.approx(structure.lattice.a / np.sqrt(2), abs=1e-4)
+    expected = {"CT": 2, "CN": 6, "OCN": 6, "RSTD": 0, "MOOD": ligands}
     assert document.sites[0].values == expected
 
 

@@ -46,7 +46,7 @@ def test_the_adversary_learns_where_the_encoder_is_pushed_the_other_way() -> Non
     judge = nn.Linear(2, 1)
     styles = (drawn(8, 2) + 3.0).requires_grad_()
     noise = drawn(8, 2, seed=1)
-    adversarial(judge, styles, noise, reversal=0.5).backward()
+    adversarial(judge, styles, noise, reversal=0.5).backward()  # type: ignore[no-untyped-call]
     plain = styles.detach().clone().requires_grad_()
     logits = judge(torch.cat([plain, noise])).squeeze(1)
     truth = torch.cat([torch.zeros(8), torch.ones(8)])
