@@ -99,7 +99,8 @@ class LearnFlowMaker(Maker):
 
     def _evaluate(self, train: Job, dataset_id: OutputReference, name: str) -> Job:
         evaluate = self.evaluate_maker.make(train.output.model_id, dataset_id)
-        evaluate.name = f"{self.evaluate_maker.name} {name}"
+        if name != self.freeze_maker.dataset:
+            evaluate.name = f"{self.evaluate_maker.name} {name}"
         return evaluate
 
 

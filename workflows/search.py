@@ -10,19 +10,20 @@ from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
 from jobflow.core.maker import Maker
 from jobflow.managers.fireworks import flow_to_workflow
+from monty.json import MontyDecoder
 
 from nearedge.errors import DatasetError
-from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, launchpad
+from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, job_store, launchpad
 from nearedge.launch.queue_state import PENDING
 from nearedge.launch.submission import add_workflows, withdraw_torn
-from nearedge.makers.search import ChooseMaker, TrialMaker, search_id, usual_space
+from nearedge.makers.search import ChooseMaker, SearchOutcome, TrialMaker, search_id, usual_space
 from nearedge.makers.train import TrainMaker
 from nearedge.models.heads import head_kind
 from nearedge.schemas.trial import Dimension
 from nearedge.settings import Settings
 from nearedge.store.connection import connect
 from nearedge.store.learned import DatasetStore
-from nearedge.store.operations import operation
+from nearedge.store.operations import database_errors, operation
 
 Submitted = Literal["queued", "put_back", "new"]
 
@@ -118,3 +119,19 @@ def _enqueue(pad: LaunchPad, flow: Flow, identifier: str) -> Submitted:
         return "queued"
     add_workflows(pad, [flow_to_workflow(flow)])
     return "new"
+
+
+def search_outcome(identifier: str, settings: Settings) -> SearchOutcome | None:
+    """Return what the last run of a search came to, or None."""
+    store = job_store(settings)
+    with database_errors():
+        store.connect()
+        about = {
+            f"metadata.{SPEC_KEY}.search_id": identifier,
+            f"metadata.{SPEC_KEY}.kind": "choose",
+        }
+        found = list(store.query(about, sort={"completed_at": -1}, limit=1))
+    if not found:
+        return None
+    outcome: SearchOutcome = MontyDecoder().process_decoded(found[0]["output"])
+    return outcome

@@ -25,6 +25,7 @@ from nearedge.cli import (
     models,
     simulate,
     styles,
+    training,
 )
 from nearedge.cli.console import say
 from nearedge.errors import NearEdgeError
@@ -129,7 +130,9 @@ app.command(rich_help_panel=_FIND)(data.query)
 app.command(rich_help_panel=_FIND)(data.plot)
 app.command(rich_help_panel=_FIND)(data.export)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=_LEARN)
-app.command(rich_help_panel=_LEARN)(learn.train)
+app.command(rich_help_panel=_LEARN)(training.train)
+app.command(rich_help_panel=_LEARN)(training.finetune)
+app.command(rich_help_panel=_LEARN)(training.search)
 app.command(rich_help_panel=_LEARN)(learn.evaluate)
 app.command(rich_help_panel=_LEARN)(learn.predict)
 app.command(rich_help_panel=_LEARN)(learn.featurize)

@@ -57,13 +57,32 @@ def create(
         typer.Option(help="START STEP POINTS in eV; default: OmniXAS's for the element."),
     ] = None,
     split: Annotated[
-        Literal["random", "all"],
-        typer.Option(help="Divide materials at random, or train on everything."),
+        Literal["random", "stratified", "formula", "all"],
+        typer.Option(
+            help="Draw materials; draw them so that those of few and of many sites are in each "
+            "part alike; draw formulas; or train on everything."
+        ),
     ] = "random",
     split_files: Annotated[
         list[Path] | None,
         typer.Option(
             SPLIT_FILES, help="TRAIN VAL [TEST]: files with a label a line, such as mp-1234_003."
+        ),
+    ] = None,
+    aligned_to: Annotated[
+        str | None,
+        typer.Option(
+            "--aligned-to",
+            help="Data set of another code: its grid, moved to where these spectra rise.",
+        ),
+    ] = None,
+    outlier_sigma: Annotated[
+        float | None,
+        typer.Option(
+            "--outlier-sigma",
+            min=0,
+            help="Mark rows further than so many standard deviations from the mean of train; 0 "
+            "marks none; default: OmniXAS's rule for the code.",
         ),
     ] = None,
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Share of materials.")] = 0.1,
@@ -78,6 +97,8 @@ def create(
         raise typer.BadParameter(
             "give TRAIN and VAL, and TEST if you like.", param_hint=SPLIT_FILES
         )
+    if grid is not None and aligned_to is not None:
+        raise typer.BadParameter("--grid and --aligned-to both say where the grid is.")
     if validation + test >= 1:
         raise typer.BadParameter("--validation and --test leave nothing to train on.")
     from nearedge.cli.selection import Filters
@@ -108,12 +129,17 @@ def create(
             split=chosen,
             unit=checked_unit,
             grid=None if grid is None else Grid(start=grid[0], step=grid[1], points=grid[2]),
+            aligned_to=aligned_to,
+            outlier_sigma=outlier_sigma,
         )
     if as_json:
         show_json(outcome.model_dump(mode="json"))
         return
     parts = ", ".join(f"{count} {part}" for part, count in outcome.parts.items())
-    show(f"Data set {name} ({outcome.dataset_id}): {parts}; {_grid_text(outcome.grid)}.")
+    show(
+        f"Data set {name} ({outcome.dataset_id}): {parts}; {outcome.outliers} marked as outliers; "
+        f"{_grid_text(outcome.grid)}."
+    )
     for what, labels in (
         ("left out", [f"{label} ({why})" for label, why in outcome.left_out.items()]),
         ("named by the split, but not in the database", outcome.missing),
@@ -171,6 +197,7 @@ def show_dataset(
         ("Parts", _parts(dataset)),
         ("Grid", _grid_text(dataset.grid)),
         ("Unit", dataset.unit.value),
+        ("Outliers", _outliers(dataset)),
         ("Query", str(dataset.query)),
         ("Made", f"{dataset.created_at:%Y-%m-%d %H:%M} UTC"),
     ]
@@ -186,6 +213,13 @@ def _facts(dataset: DatasetDoc) -> dict[str, object]:
 
 def _parts(dataset: DatasetDoc) -> str:
     return ", ".join(f"{part} {len(numbers)}" for part, numbers in dataset.split.items())
+
+
+def _outliers(dataset: DatasetDoc) -> str:
+    if dataset.outlier_sigma is None:
+        return "not marked"
+    marked = sum(row.outlier for row in dataset.rows)
+    return f"{marked} marked, beyond {dataset.outlier_sigma:g} standard deviations"
 
 
 def _grid_text(grid: GridDoc) -> str:

@@ -124,6 +124,12 @@ class ModelStore(NamedStore[ModelCard]):
             raise DatabaseError(f"Model {card.name!r} was stored without its weights: train again.")
         return card, self._blobs.get(card.weights_blob)
 
+    def chain(self, name_or_id: str) -> list[tuple[ModelCard, bytes]]:
+        """Return a model, the one that predicts the spectra it takes as an input, and so on."""
+        card, weights = self.get(name_or_id)
+        below = [] if card.input_model is None else self.chain(card.input_model)
+        return [(card, weights), *below]
+
     def card(self, name_or_id: str) -> ModelCard:
         """Return the card alone.
 
