@@ -93,6 +93,14 @@ class Site:
         """Return all that a process has started."""
         return psutil.Process(process.pid).children(recursive=True)
 
+    @staticmethod
+    def works(process: psutil.Process) -> bool:
+        """Whether a process has not ended; one that nobody waits for has, and stays listed."""
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
     def feff(self) -> list[int]:
         """Return the processes of FEFF that run for this installation, wherever they hang."""
         found = []
@@ -102,8 +110,8 @@ class Site:
         return found
 
     @staticmethod
-    def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-        """Wait until `true()`; fail after `seconds`."""
+    def until(true: Callable[[], object], seconds: float = 120.0) -> None:
+        """Wait until `true()`; fail after `seconds`, which a busy machine needs to start FEFF."""
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, "it did not come true in time"

@@ -111,7 +111,7 @@ def test_when_the_pool_ends_its_workers_and_their_codes_end_too(
     everything = site.children(pool)
     pool.send_signal(how)
     pool.wait(timeout=20)
-    site.until(lambda: not any(each.is_running() for each in everything), seconds=20)
+    site.until(lambda: not any(site.works(each) for each in everything), seconds=20)
     assert site.feff() == []
     assert site.status().queue == {"READY": 1, "WAITING": 1}
     assert site.store.count(CalculationQuery()) == 0
