@@ -43,20 +43,22 @@ ModelStore.put = put_and_die
 """
 _KILLED_IN_THE_SECOND_TRAINING = """
 import os
-import lightning
+import lightning.pytorch
 from nearedge.makers import train
+from nearedge.models.training import progress
+progress.SAVE_SECONDS = 0.0
 once, count = train.train_model, []
-class Dies(lightning.Callback):
+class Dies(lightning.pytorch.Callback):
     def on_train_epoch_end(self, trainer, module):
         if trainer.current_epoch == 4:
             os.kill(os.getpid(), 9)
 def train_model(*given, **more):
     count.append(1)
     if len(count) == 2:
-        own = lightning.Trainer.__init__
+        own = lightning.pytorch.Trainer.__init__
         def init(self, *args, callbacks=None, **others):
             own(self, *args, callbacks=[*(callbacks or []), Dies()], **others)
-        lightning.Trainer.__init__ = init
+        lightning.pytorch.Trainer.__init__ = init
     return once(*given, **more)
 train.train_model = train_model
 """
