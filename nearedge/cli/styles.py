@@ -19,6 +19,8 @@ app = typer.Typer(
     help="Train, list, show and draw styles: what descriptors of structures do to spectra.",
 )
 
+_DESCRIBED_AT_A_TIME = 20
+
 Name = Annotated[str, typer.Argument(help="Name or id of styles; of a name, the newest.")]
 
 
@@ -49,6 +51,7 @@ def train_styles(
     opt.checked_project(name)
     changes = _changes(settings_ or [])
     from nearedge.cli.jobs_here import run_here
+    from nearedge.makers.describe import describe_structures
     from nearedge.makers.styles import StylesMaker, style_options
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
@@ -56,7 +59,15 @@ def train_styles(
 
     settings = get_settings()
     style_options(changes)
-    frozen = DatasetStore(connect(settings)).get(dataset)
+    database = connect(settings)
+    frozen = DatasetStore(database).get(dataset)
+    keys = sorted({row.structure_key for row in frozen.rows})
+    described = 0.0
+    with only_data_on_stdout(), progress("Describing", len(keys)) as step:
+        for start in range(0, len(keys), _DESCRIBED_AT_A_TIME):
+            batch = keys[start : start + _DESCRIBED_AT_A_TIME]
+            described += describe_structures(database, batch, frozen.absorber).cpu_seconds
+            step(len(batch))
     outcomes = []
     with only_data_on_stdout(), progress("Training", seeds) as step:
         for number in range(seed, seed + seeds):
@@ -73,7 +84,7 @@ def train_styles(
     if as_json:
         show_json([outcome.model_dump(mode="json") for outcome in outcomes])
         return
-    _show_outcomes(outcomes)
+    _show_outcomes(outcomes, described)
 
 
 @app.command("list")
@@ -184,7 +195,7 @@ def _facts(card: StylesDoc) -> dict[str, object]:
     return card.model_dump(mode="json", exclude={"tracks", "history"})
 
 
-def _show_outcomes(outcomes: list[StylesOutcome]) -> None:
+def _show_outcomes(outcomes: list[StylesOutcome], described: float) -> None:
     """Show the figures of every seed, and their mean and standard deviation over seeds."""
     import numpy as np
 
@@ -203,7 +214,6 @@ def _show_outcomes(outcomes: list[StylesOutcome]) -> None:
     first = outcomes[0]
     where = f"the part {first.part}" if first.part else "the spectra that were learned from"
     seconds = sum(outcome.cpu_seconds for outcome in outcomes)
-    described = sum(outcome.descriptor_cpu_seconds for outcome in outcomes)
     show(
         f"Styles {first.name}, judged on {where}: Spearman of each style with its descriptor, the "
         f"largest between two styles, and the reconstruction MAE (edge step = 1). {seconds:.0f} "
