@@ -12,7 +12,9 @@ import plotly.graph_objects as go
 from nearedge.plots.figure import INK, PALETTE
 from nearedge.plots.html import FONT, fragment
 
-_GRID = "#eaeef2"
+_GRID, _GREY = "#eaeef2", "#8c959f"
+_CROWD = 150
+"""Above so many points, small ones are drawn."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Series:
         What the others are judged against: dashed and grey.
     notes
         What a point says when it is pointed at.
+    like
+        Label of an earlier series whose colour it has.
     """
 
     label: str
@@ -46,6 +50,7 @@ class Series:
     symbol: str = "circle"
     reference: bool = False
     notes: Sequence[str] | None = None
+    like: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,12 @@ def chart_html(chart: Chart, element_id: str) -> str:
 def to_plotly(chart: Chart) -> go.Figure:
     """Return `chart` as plotly's own object, title left out."""
     drawn = go.Figure()
-    coloured = 0
+    colors = _colors(chart)
+    crowded = sum(len(series.y) for series in chart.series) > _CROWD
     for series in chart.series:
-        color = "#8c959f" if series.reference else PALETTE[coloured % len(PALETTE)]
-        coloured += not series.reference
-        drawn.add_trace(_trace(series, color))
+        drawn.add_trace(_trace(series, colors[series.label], crowded=crowded))
+    if any(isinstance(x, str) for series in chart.series for x in series.x):
+        drawn.update_layout(scattermode="group", scattergap=0.6)  # side by side over a name
     legend = 24 * -(-len(chart.series) // 3)
     drawn.update_layout(
         template="none",
@@ -112,13 +118,16 @@ def to_plotly(chart: Chart) -> go.Figure:
         paper_bgcolor="#ffffff",
         plot_bgcolor="#ffffff",
     )
-    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": "#8c959f", "ticks": "outside"}
+    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GREY, "ticks": "outside"}
     drawn.update_xaxes(**axis, title={"text": html.escape(chart.x_label), "standoff": 8})
     drawn.update_yaxes(**axis, title={"text": html.escape(chart.y_label)})
     if chart.x_logarithmic:
         drawn.update_xaxes(type="log", exponentformat="power")
     if chart.y_logarithmic:
         drawn.update_yaxes(type="log", exponentformat="power")
+        values = [value for series in chart.series for value in series.y if value > 0]
+        if values and max(values) > 1000 * min(values):
+            drawn.update_yaxes(dtick=1)  # plotly's own marks between decades stand too close
     elif all(value >= 0 for series in chart.series for value in series.y):
         drawn.update_yaxes(rangemode="tozero")
     if chart.square:
@@ -127,8 +136,21 @@ def to_plotly(chart: Chart) -> go.Figure:
     return drawn
 
 
-def _trace(series: Series, color: str) -> go.Scatter:
-    many = len(series.y) > 150
+def _colors(chart: Chart) -> dict[str, str]:
+    colors: dict[str, str] = {}
+    coloured = 0
+    for series in chart.series:
+        if series.reference:
+            colors[series.label] = _GREY
+        elif series.like in colors:
+            colors[series.label] = colors[series.like]
+        else:
+            colors[series.label] = PALETTE[coloured % len(PALETTE)]
+            coloured += 1
+    return colors
+
+
+def _trace(series: Series, color: str, *, crowded: bool) -> go.Scatter:
     errors = None
     if series.low is not None and series.high is not None:
         pairs = list(zip(series.y, series.low, series.high, strict=True))
@@ -151,10 +173,11 @@ def _trace(series: Series, color: str) -> go.Scatter:
         text=notes,
         name=html.escape(series.label),
         mode=series.drawn,
+        offsetgroup="reference" if series.reference else html.escape(series.label),
         marker={
             "color": color,
-            "size": 5 if many else 10,
-            "opacity": 0.5 if many else 1.0,
+            "size": 5 if crowded else 10,
+            "opacity": 0.5 if crowded else 1.0,
             "symbol": series.symbol,
         },
         line={"color": color, "width": 1.6, "dash": "dash" if series.reference else "solid"},

@@ -71,42 +71,53 @@ def _tiles(models: Sequence[JudgedModel]) -> list[tuple[str, str]]:
 
 
 def _scores(models: Sequence[JudgedModel]) -> list[Block]:
-    rows = []
+    rows, more = [], []
     for model in models:
         published = PUBLISHED_ETA.get((model.element, model.code))
-        curated = model.metrics.get("curated_eta")
         rows.append(
             [
                 model.name,
-                f"{model.element} {model.code.upper()}",
+                model.kind,
                 model.head,
-                f"{model.rows}",
-                f"{len(model.labels)}",
+                str(model.rows),
+                str(len(model.labels)),
                 _text(model.metrics["eta"]),
-                "" if curated is None else _text(curated),
-                _text(model.apart["eta"]) if model.apart else "",
-                _text(model.metrics["median_mse"]),
-                _text(model.metrics["mean_mse"]),
                 "" if published is None else " / ".join(_or_dash(value) for value in published),
             ]
         )
-    columns = (
-        "Model", "Spectra of", "Head", "Learned", "Judged on", "η", "η without outliers",
-        "η without near duplicates", "Median MSE", "Mean MSE", "η published",
-    )  # fmt: skip
+        curated = model.metrics.get("curated_eta")
+        more.append(
+            [
+                model.name,
+                model.kind,
+                "" if curated is None else _text(curated),
+                _text(model.apart["eta"]) if model.apart else "",
+                _text(model.metrics["median_mse"], 1000),
+                _text(model.metrics["mean_mse"], 1000),
+            ]
+        )
+    columns = ("Model", "Spectra of", "Head", "Learned", "Judged on", "η", "η published")
     caption = (
         "η is the median error of always predicting the training mean, over the model's: higher is "
-        "better. In brackets 95 % of bootstrap samples of whole materials. The median flatters: "
-        "look at the mean beside it."
+        "better. In brackets 95 % of bootstrap samples of whole materials."
+    )
+    columns_more = (
+        "Model", "Spectra of", "η without outliers", "η, no near duplicates",
+        "Median MSE (10⁻³)", "Mean MSE (10⁻³)",
+    )  # fmt: skip
+    caption_more = (
+        "The median flatters: η without outliers and without sites that are nearly in the training "
+        "set, and the mean error beside the median."
     )
     return [
-        Table(columns, rows, caption, frozenset(range(3, 11))),
+        Table(columns, rows, caption, frozenset(range(3, 7))),
         _score_chart(models),
         Text(
             "Published: OmniXAS, arXiv:2409.19552, by networks of "
-            f"{', '.join(PUBLISHED_KINDS)}, on its authors' test spectra and without outliers. "
+            f"{' / '.join(PUBLISHED_KINDS)}, on its authors' test spectra and without outliers. "
             "Only scores on the same spectra can be compared to the last digit."
         ),
+        Table(columns_more, more, caption_more, frozenset(range(2, 6))),
     ]
 
 
@@ -210,7 +221,7 @@ def _trust(models: Sequence[JudgedModel]) -> list[Block]:
     ideal = Series("as promised", [0.0, 1.0], [0.0, 1.0], drawn="lines", reference=True)
     series = [
         Series(
-            model.name,
+            f"{model.name} {model.kind}",
             _LEVELS,
             [model.inside(model.gaussian(level)) for level in _LEVELS],
             drawn="lines+markers",
@@ -221,7 +232,13 @@ def _trust(models: Sequence[JudgedModel]) -> list[Block]:
         if model.half_widths is not None:
             shares = [model.inside(half_width) for half_width in model.half_widths]
             series.append(
-                Series(f"{model.name}, intervals", [0.68, 0.95], shares, symbol="diamond-open")
+                Series(
+                    f"{model.name} {model.kind}, intervals",
+                    [0.68, 0.95],
+                    shares,
+                    symbol="diamond-open",
+                    like=f"{model.name} {model.kind}",
+                )
             )
     rows = [
         [
@@ -231,7 +248,7 @@ def _trust(models: Sequence[JudgedModel]) -> list[Block]:
             ""
             if model.bound is None
             else f"{100 * np.mean(np.sqrt(model.errors) <= model.bound):.1f} %",
-            f"{model.rank_correlation():.2f}",
+            _or_dash(model.rank_correlation(), ".2f"),
         ]
         for model in models
     ]
@@ -261,16 +278,18 @@ def _distances(models: Sequence[JudgedModel]) -> list[Block]:
     clouds = []
     for model in models:
         step = -(-len(model.labels) // _MOST_POINTS)
+        name = f"{model.name} {model.kind}"
         for outside in (False, True):
             chosen = [int(n) for n in np.flatnonzero(model.outside == outside)[::step]]
             if chosen:
                 clouds.append(
                     Series(
-                        f"{model.name}, outside" if outside else model.name,
+                        f"{name}, outside" if outside else name,
                         [max(float(model.distance[n]), 1e-3) for n in chosen],
                         [float(model.errors[n]) for n in chosen],
                         symbol="x" if outside else "circle",
                         notes=[model.labels[n] for n in chosen],
+                        like=name,
                     )
                 )
         rows = [
@@ -278,13 +297,14 @@ def _distances(models: Sequence[JudgedModel]) -> list[Block]:
                 f"{each.low:.3f} to {each.high:.3f}",
                 str(each.spectra),
                 _text(each.eta),
-                _text(each.median_mse),
-                _text(each.mean_mse),
+                _text(each.median_mse, 1000),
+                _text(each.mean_mse, 1000),
             ]
             for each in model.bins
         ]
-        columns = ("Distance", "Spectra", "η", "Median MSE", "Mean MSE")
-        blocks.append(Table(columns, rows, f"{model.name}, by distance", frozenset(range(1, 5))))
+        columns = ("Distance", "Spectra", "η", "Median MSE (10⁻³)", "Mean MSE (10⁻³)")
+        folded = len(models) > 2
+        blocks.append(Table(columns, rows, f"{name}, by distance", frozenset(range(1, 5)), folded))
     cloud = Chart(
         "Error against distance to the training set",
         "Mean difference of features from the nearest training site (standard deviations)",
@@ -312,7 +332,7 @@ def _deciles(model: JudgedModel) -> Panels:
         for place, row in enumerate(model.deciles, start=1)
     ]
     return Panels(
-        f"{model.name}: spectra at the deciles of the error",
+        f"{model.name} {model.kind}: spectra at the deciles of the error",
         absorption_label(model.unit),
         panels,
         "95 % interval",
@@ -327,11 +347,12 @@ def _coverage(model: JudgedModel) -> list[str]:
     return [f"{100 * model.inside(width):.1f} %" for width in widths]
 
 
-def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}"
+def _or_dash(value: float | None, digits: str = "g") -> str:
+    return "–" if value is None else f"{value:{digits}}"
 
 
-def _text(metric: Metric) -> str:
+def _text(metric: Metric, factor: float = 1.0) -> str:
     if metric.low is None or metric.high is None:
-        return f"{metric.value:.3g}"
-    return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]".replace("-", "−")
+        return f"{factor * metric.value:.3g}"
+    low, high = factor * metric.low, factor * metric.high
+    return f"{factor * metric.value:.3g} [{low:.3g}, {high:.3g}]".replace("-", "−")

@@ -28,6 +28,8 @@ class JudgedModel:
         Of the spectra; eV, shape ``(points,)``.
     labels
         Of each spectrum, such as ``mp-1234_003``.
+    groups
+        The material of each.
     targets, mean, std
         Shape ``(n, points)``.
     half_widths
@@ -61,6 +63,7 @@ class JudgedModel:
     unit: AbsorptionUnit
     energies: FloatArray
     labels: Sequence[str]
+    groups: Sequence[str]
     targets: FloatArray
     mean: FloatArray
     std: FloatArray
@@ -90,7 +93,9 @@ class JudgedModel:
         width: FloatArray = float(norm.ppf(0.5 + level / 2)) * self.std
         return width
 
-    def rank_correlation(self) -> float:
-        """Return Spearman's correlation of predicted with true error; NaN of fewer than three."""
+    def rank_correlation(self) -> float | None:
+        """Return Spearman's correlation of predicted with true error; None where all are alike."""
         stated = np.mean(self.std**2, axis=1) if self.bound is None else self.bound
-        return float(spearmanr(stated, self.errors)[0]) if len(stated) > 2 else float("nan")
+        if np.ptp(stated) == 0 or np.ptp(self.errors) == 0:
+            return None
+        return float(spearmanr(stated, self.errors)[0])

@@ -80,8 +80,8 @@ def to_plotly(panels: Panels) -> go.Figure:
             drawn.add_trace(trace, row=number // _COLUMNS + 1, col=number % _COLUMNS + 1)
     drawn.update_layout(
         template="none",
-        height=_HEIGHT * rows + 110,
-        margin={"l": 70, "r": 16, "t": 30, "b": 80},
+        height=_HEIGHT * rows + 130,
+        margin={"l": 70, "r": 16, "t": 52, "b": 80},
         font={"family": FONT, "size": 13, "color": INK},
         legend={
             "orientation": "h",

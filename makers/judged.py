@@ -1,0 +1,278 @@
+"""Models and what they say of spectra that they have not learned, for the page about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from nearedge.errors import ModelError
+from nearedge.makers.evaluate import HELD_OUT, EvaluateOutcome, held_rows, training_mean
+from nearedge.makers.featurize import featurizer_of
+from nearedge.makers.freeze import targets_of
+from nearedge.makers.judging import judge
+from nearedge.makers.predict import stored_model
+from nearedge.makers.rows import Recipe, Rows, part_numbers, training_rows, unusable
+from nearedge.makers.surroundings import surroundings_of
+from nearedge.models.heads import HeadPrediction, head_kind
+from nearedge.models.left_out import from_bytes
+from nearedge.models.metrics import (
+    by_distance,
+    error_deciles,
+    error_metrics,
+    learning_steps,
+    paired_bootstrap,
+    squared_errors,
+    without_near_duplicates,
+)
+from nearedge.models.trained import TrainedModel
+from nearedge.models.uncertainty.scaling import LEVELS
+from nearedge.plots.judged import JudgedModel
+from nearedge.schemas import DatasetDoc
+from nearedge.schemas.evaluation import Comparison, LearningPoint
+from nearedge.spectra.grid import Grid
+from nearedge.spectra.spectrum import FloatArray
+from nearedge.store.learned import DatasetStore, ModelStore
+from nearedge.store.operations import MongoDatabase
+
+LEFT_OUT = "cv"
+"""Name of the part that is the training rows, each predicted with its material left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """Rows of a data set, and what a model says of them."""
+
+    dataset: DatasetDoc
+    part: str
+    numbers: list[int]
+    targets: FloatArray
+    found: HeadPrediction
+    held: Rows | None = None
+    left_aside: list[str] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[str]:
+        return [self.dataset.rows[number].group for number in self.numbers]
+
+    @property
+    def outliers(self) -> NDArray[np.bool_]:
+        return np.array([self.dataset.rows[number].outlier for number in self.numbers], dtype=bool)
+
+
+def judged_models(
+    database: MongoDatabase,
+    references: Sequence[str],
+    dataset: str | None = None,
+    part: str | None = None,
+    *,
+    curve_steps: int = 0,
+    seed: int = 0,
+) -> list[tuple[EvaluateOutcome, JudgedModel]]:
+    """Judge models, each on every data set that it learned from.
+
+    Parameters
+    ----------
+    references
+        Names or ids in the registry.
+    dataset
+        Judge on this one instead.
+    part
+        None takes ``val``, then ``test``, and where a data set has neither the training rows, each
+        predicted with its material left out.
+    curve_steps
+        Train so many models on ever more rows for a learning curve; 0 trains none.
+    seed
+        Of bootstrap and learning curve.
+
+    Raises
+    ------
+    ModelError
+        If a model does not fit a data set, or has learned the part.
+    DatasetError
+        If a data set has no such part.
+    """
+    found = []
+    for reference in references:
+        model = stored_model(database, reference)
+        ids = [dataset] if dataset else [each.dataset_id for each in model.card.learned_from]
+        for each in ids:
+            frozen = DatasetStore(database).get(each)
+            said = _said(database, model, frozen, part)
+            curve = _curve(database, model, said, curve_steps, seed) if curve_steps else []
+            judged = _judged(database, model, said, curve, seed)
+            outcome = EvaluateOutcome(
+                model_id=model.card.model_id,
+                name=model.card.name,
+                dataset_id=frozen.dataset_id,
+                part=said.part,
+                left_aside=said.left_aside,
+                metrics=dict(judged.metrics),
+            )
+            found.append((outcome, judged))
+    return found
+
+
+def comparisons(models: Sequence[JudgedModel], seed: int = 0) -> list[tuple[str, str, Comparison]]:
+    """Compare every two models that were judged on the same spectra."""
+    found = []
+    for first, second in combinations(models, 2):
+        if (first.dataset, first.part) != (second.dataset, second.part):
+            continue
+        place = {label: number for number, label in enumerate(second.labels)}
+        own = [number for number, label in enumerate(first.labels) if label in place]
+        if not own:
+            continue
+        other = [place[first.labels[number]] for number in own]
+        groups = [first.groups[number] for number in own]
+        found.append(
+            (
+                f"{first.name} ({first.kind})",
+                second.name,
+                paired_bootstrap(first.errors[own], second.errors[other], groups, seed=seed),
+            )
+        )
+    return found
+
+
+def _said(
+    database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc, part: str | None
+) -> _Said:
+    part = part or next((name for name in HELD_OUT if name in dataset.split), LEFT_OUT)
+    if part == LEFT_OUT:
+        return _left_out(database, model, dataset)
+    featurizer = featurizer_of(model.card.featurizer.name)
+    rows, _ = held_rows(database, model, dataset, featurizer, part)
+    return _Said(dataset, part, rows.numbers, rows.targets, model.head.predict(rows.features), rows)
+
+
+def _left_out(database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc) -> _Said:
+    kept = ModelStore(database).left_out(model.card)
+    ids = [each.dataset_id for each in model.card.learned_from]
+    if kept is None or dataset.dataset_id not in ids:
+        raise ModelError(
+            f"The model {model.card.name} does not know what it says of materials left out of "
+            f"{dataset.name}, which has no part kept from it: train it with folds, or freeze one."
+        )
+    numbers, found = from_bytes(kept)[ids.index(dataset.dataset_id)]
+    chosen = numbers.tolist()
+    return _Said(dataset, LEFT_OUT, chosen, targets_of(database, dataset, chosen), found)
+
+
+def _judged(
+    database: MongoDatabase,
+    model: TrainedModel,
+    said: _Said,
+    curve: Sequence[LearningPoint],
+    seed: int,
+) -> JudgedModel:
+    dataset, found = said.dataset, said.found
+    known = model.reliability_of(dataset.absorber)
+    mean = training_mean(database, model, dataset)
+    errors = squared_errors(said.targets, found.mean)
+    baseline = squared_errors(said.targets, np.broadcast_to(mean, said.targets.shape))
+    widths = None
+    if known.intervals is not None:
+        widths = [known.intervals.half_width(found.std, level) for level in LEVELS]
+    groups, grid = said.groups, dataset.grid
+    return JudgedModel(
+        name=model.card.name,
+        element=dataset.absorber,
+        code=dataset.code,
+        head=model.card.head,
+        dataset=dataset.name,
+        part=said.part,
+        unit=dataset.unit,
+        energies=Grid(grid.start, grid.step, grid.points).energies,
+        labels=[dataset.rows[number].label for number in said.numbers],
+        groups=groups,
+        targets=said.targets,
+        mean=found.mean,
+        std=found.std,
+        half_widths=widths,
+        errors=errors,
+        distance=found.distance,
+        bound=None if known.bound is None else known.bound.bound(found),
+        outside=_outside(database, model, said),
+        rows=model.card.training_rows,
+        metrics=judge(
+            said.targets,
+            found,
+            mean,
+            groups,
+            said.outliers,
+            intervals=known.intervals,
+            seed=seed,
+        ),
+        apart=without_near_duplicates(errors, baseline, found.distance, groups, seed=seed),
+        bins=by_distance(errors, baseline, found.distance, groups, seed=seed),
+        deciles=error_deciles(errors).tolist(),
+        curve=curve,
+    )
+
+
+def _outside(database: MongoDatabase, model: TrainedModel, said: _Said) -> NDArray[np.bool_]:
+    domain = model.reliability_of(said.dataset.absorber).domain
+    if domain is None:
+        return np.zeros(len(said.numbers), dtype=bool)
+    if said.part == LEFT_OUT:  # what surrounds them was seen: only the distance can tell
+        return said.found.distance > domain.distance
+    sites = surroundings_of(database, said.dataset, said.numbers)
+    verdicts = [
+        domain.judge(site, float(distance))
+        for site, distance in zip(sites, said.found.distance, strict=True)
+    ]
+    return np.array([bool(verdict.outside) for verdict in verdicts], dtype=bool)
+
+
+def _curve(
+    database: MongoDatabase, model: TrainedModel, said: _Said, steps: int, seed: int
+) -> list[LearningPoint]:
+    """Train the model's kind on ever more of its rows, and judge each on the same spectra."""
+    card = model.card
+    if said.held is None or len(card.learned_from) > 1 or card.parent or card.inputs:
+        raise ModelError(
+            f"There is no learning curve of {card.name}: it takes a model that learned one data "
+            "set from scratch, with no input beside features, and a part kept from it."
+        )
+    parts = str(card.hyperparameters.get("parts", "train")).split(",")
+    recipe = Recipe(featurizer_of(card.featurizer.name))
+    useless = unusable(database, said.dataset, recipe)
+    numbers = [n for n in part_numbers(said.dataset, parts) if n not in useless]
+    rows = training_rows([Rows.gather(database, said.dataset, recipe, numbers)])
+    kind = head_kind(card.head)
+    options = _options(kind.options, card.hyperparameters)
+    points = []
+    for step in learning_steps(rows.groups, steps, seed=seed):
+        part = rows.take(step)
+        head = kind.fit(part, options, seed=card.seeds.get("training", seed)).head
+        metrics = error_metrics(
+            said.targets,
+            head.predict(said.held.features).mean,
+            head.mean,
+            said.groups,
+            seed=seed,
+        )
+        points.append(
+            LearningPoint(
+                rows=len(step),
+                materials=len(set(part.groups)),
+                eta=metrics["eta"],
+                mean_mse=metrics["mean_mse"],
+            )
+        )
+    return points
+
+
+def _options(kind: type[BaseModel], recorded: Mapping[str, bool | int | float | str]) -> BaseModel:
+    """Return the options that a card records; what a head found out by itself is none."""
+    chosen = {name: value for name, value in recorded.items() if name in kind.model_fields}
+    try:
+        return kind.model_validate(chosen)
+    except ValidationError as error:
+        wrong = {each["loc"][0] for each in error.errors(include_url=False)}
+        return kind.model_validate({k: v for k, v in chosen.items() if k not in wrong})

@@ -1,0 +1,71 @@
+"""The arrays behind the page about models are those that its figures come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nearedge.errors import ModelError
+from nearedge.makers.evaluate import evaluate_model
+from nearedge.makers.freeze import freeze_dataset
+from nearedge.makers.judged import LEFT_OUT, comparisons, judged_models
+from nearedge.makers.predict import stored_model
+from nearedge.makers.splits import Split
+from nearedge.makers.train import TrainMaker
+from nearedge.store.learned import DatasetStore
+
+from .copper import QUERY, LatticeFeaturizer
+
+SPLIT = Split(kind="random", validation=0.25, test=0.0, seed=0)
+
+
+@pytest.fixture
+def learned(database: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A model called `cu`, with a quarter of its data set kept from it."""
+    featurizer = LatticeFeaturizer()
+    monkeypatch.setattr("nearedge.makers.judged.featurizer_of", lambda name: featurizer)
+    freeze_dataset(database, "cu", QUERY, split=SPLIT)
+    maker = TrainMaker(model="cu")
+    maker.make.original(maker, "cu")
+    return database
+
+
+def test_a_page_s_figures_are_those_of_an_evaluation(learned: Any) -> None:
+    ((outcome, judged),) = judged_models(learned, ["cu"], curve_steps=2)
+    dataset = DatasetStore(learned).get("cu")
+    plain = evaluate_model(learned, stored_model(learned, "cu"), dataset, LatticeFeaturizer())
+    assert outcome == plain
+    assert judged.part == "val"
+    assert np.mean(judged.errors) == pytest.approx(outcome.metrics["mean_mse"].value)
+    assert judged.bound is not None
+    assert judged.half_widths is not None
+    assert [point.rows for point in judged.curve] == [4, 9]
+    assert judged.curve[-1].eta.value == pytest.approx(outcome.metrics["eta"].value, rel=1e-6)
+
+
+def test_training_rows_are_judged_with_their_material_left_out(learned: Any) -> None:
+    ((outcome, judged),) = judged_models(learned, ["cu"], part=LEFT_OUT)
+    assert len(judged.labels) == 9
+    card = stored_model(learned, "cu").card
+    assert outcome.metrics["eta"].value == pytest.approx(card.metrics["cv_eta"].value, rel=1e-4)
+    with pytest.raises(ModelError, match="no learning curve of cu"):
+        judged_models(learned, ["cu"], part=LEFT_OUT, curve_steps=2)
+
+
+def test_models_are_compared_on_the_spectra_that_both_were_judged_on(learned: Any) -> None:
+    ((_, one),) = judged_models(learned, ["cu"])
+    shuffled = [2, 0]
+    other = replace(
+        one,
+        name="other",
+        labels=[one.labels[n] for n in shuffled],
+        groups=[one.groups[n] for n in shuffled],
+        errors=2 * one.errors[shuffled],
+    )
+    ((first, second, found),) = comparisons([one, other])
+    assert (first, second) == ("cu (Cu FEFF)", "other")
+    assert found.eta_ratio.value == pytest.approx(2.0)
+    assert comparisons([one, replace(other, part="test")]) == []
