@@ -9,10 +9,10 @@ from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.errors import DatasetError, ModelError
-from nearedge.makers.featurize import featurize_structures, featurizer_of
+from nearedge.makers.featurize import featurize_structures
 from nearedge.makers.freeze import targets_of
 from nearedge.makers.judging import judge
-from nearedge.makers.predict import stored_model
+from nearedge.makers.predict import featurizer_for, stored_model
 from nearedge.makers.rows import Recipe, Rows, part_numbers, unusable
 from nearedge.makers.training import Given, input_spectra
 from nearedge.models.featurizers import Featurizer
@@ -87,7 +87,7 @@ class EvaluateMaker(Maker):
             database,
             trained,
             frozen,
-            featurizer_of(trained.card.featurizer.name),
+            featurizer_for(trained),
             part=self.part,
             seed=self.seed,
         )

@@ -12,6 +12,8 @@ from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError
 from nearedge.makers.featurize import featurizer_of
+from nearedge.models.featurizers import Featurizer
+from nearedge.models.heads import Head
 from nearedge.models.prediction import StructurePrediction, predict
 from nearedge.models.registry import is_model_folder, load_model
 from nearedge.models.trained import TrainedModel
@@ -96,6 +98,17 @@ def stored_model(database: MongoDatabase, reference: str) -> TrainedModel:
     return TrainedModel.from_bytes(card, weights, below)
 
 
+def featurizer_for(model: TrainedModel) -> Featurizer:
+    """Return what computes a model's features: what its card names, or its own."""
+    return own_featurizer(model.head) or featurizer_of(model.card.featurizer.name)
+
+
+def own_featurizer(head: Head) -> Featurizer | None:
+    """Return the featurizer that is inside a head's weights, where it was trained with it."""
+    own: Featurizer | None = getattr(head, "featurizer", None)
+    return own
+
+
 def predict_structures(
     model: TrainedModel,
     structures: Sequence[Structure],
@@ -107,7 +120,7 @@ def predict_structures(
     """Predict with the featurizer that the model's card names; see `PredictMaker`."""
     if labels is None:
         labels = [structure.composition.reduced_formula for structure in structures]
-    featurizer = featurizer_of(model.card.featurizer.name)
+    featurizer = featurizer_for(model)
     return [
         predict(
             model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from jobflow.core.job import job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
+from nearedge.makers.end_to_end import END_TO_END, fit_end_to_end
 from nearedge.makers.featurize import featurize_structures, featurizer_of
 from nearedge.makers.judging import judge
-from nearedge.makers.predict import stored_model
-from nearedge.makers.rows import Rows, training_rows
+from nearedge.makers.predict import own_featurizer, stored_model
+from nearedge.makers.rows import Recipe, Rows, training_rows
 from nearedge.makers.surroundings import surroundings_of
 from nearedge.makers.training import Given, Plan, plan_training
 from nearedge.models.heads import Fitted, Head, HeadPrediction, head_kind
@@ -216,18 +217,21 @@ def train_model(
         for dataset, numbers in zip(plan.datasets, plan.chosen, strict=True)
     ]
     started = time.process_time()
-    fitted = _fit(plan, parts, checkpoints)
+    fitted = _fit(database, plan, parts, checkpoints)
     cpu_seconds = time.process_time() - started
     left_out = fitted.left_out or _by_folds(plan, parts, checkpoints)
     known = _reliability(database, parts, left_out)
+    judged = replace(plan, recipe=_recipe(database, plan, fitted.head))
     weights = join(fitted.head.to_bytes(), known)
     card = make_card(
         fitted.head,
         weights,
         plan.datasets,
-        plan.recipe.featurizer.ref,
+        recipe.featurizer.ref,
         name=name,
-        metrics=_metrics(database, plan, parts, fitted.head, left_out, known),
+        metrics=_metrics(
+            database, replace(plan, recipe=recipe), parts, fitted.head, left_out, known
+        ),
         rows=[len(part.numbers) for part in parts],
         cpu_seconds=cpu_seconds,
         choices={
@@ -249,7 +253,22 @@ def train_model(
     return ModelStore(database).put(card, weights, kept)
 
 
-def _fit(plan: Plan, parts: Sequence[Rows], checkpoints: Path | None) -> Fitted[Head]:
+def _recipe(database: MongoDatabase, plan: Plan, head: Head) -> Recipe:
+    """Return what the trained head takes: a featurizer of its own, if it has one."""
+    own = own_featurizer(head)
+    if own is None:
+        return plan.recipe
+    held = zip(plan.datasets, plan.held, strict=True)
+    keys = {dataset.rows[number].structure_key for dataset, rows in held for number in rows}
+    featurize_structures(database, own, sorted(keys))
+    return replace(plan.recipe, featurizer=own)
+
+
+def _fit(
+    database: MongoDatabase, plan: Plan, parts: Sequence[Rows], checkpoints: Path | None
+) -> Fitted[Head]:
+    if plan.head == END_TO_END:
+        return fit_end_to_end(database, plan, parts, checkpoints)
     return head_kind(plan.head).fit(
         training_rows(parts),
         plan.options,

@@ -216,7 +216,11 @@ def make_card(
         featurizer=featurizer,
         unit=first.unit,
         grid=first.grid,
-        hyperparameters={**head.hyperparameters, **(choices or {})},
+        # A name with a dot in it would be a path to the database.
+        hyperparameters={
+            name.replace(".", "_"): value
+            for name, value in {**head.hyperparameters, **(choices or {})}.items()
+        },
         metrics=dict(metrics),
         training_rows=sum(rows),
         cpu_seconds=cpu_seconds,

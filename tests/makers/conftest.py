@@ -123,7 +123,7 @@ def database(
     featurizer = LatticeFeaturizer()
     for module in ("featurize", "freeze", "train", "evaluate", "predict", "search"):
         monkeypatch.setattr(f"nearedge.makers.{module}.connect", lambda: database)
-    for module in ("featurize", "train", "evaluate", "predict", "search"):
+    for module in ("featurize", "train", "predict", "search"):
         monkeypatch.setattr(f"nearedge.makers.{module}.featurizer_of", lambda name: featurizer)
     yield database
     get_settings.cache_clear()
