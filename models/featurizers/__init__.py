@@ -1,7 +1,8 @@
 """Featurizers: numbers for each site of a structure, by a frozen network or a formula.
 
 A *specification* names one: ``m3gnet`` (what OmniXAS takes), ``m3gnet:1,2,3,edges,cell,neighbours``
-(any of `BLOCK_NAMES`), ``chgnet``, ``soap:4`` (radius in Å), ``acsf``, and several joined by ``+``.
+(any of `BLOCK_NAMES`), ``chgnet``, ``soap:4`` (radius in Å), ``acsf``, ``radial``, and several
+joined by ``+``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from nearedge.models.featurizers.base import Featurizer
 from nearedge.models.featurizers.chgnet import load_chgnet
 from nearedge.models.featurizers.m3gnet import PUBLISHED, load_m3gnet
 from nearedge.models.featurizers.m3gnet_blocks import BLOCK_NAMES
+from nearedge.models.featurizers.radial import RadialFeaturizer
 from nearedge.models.featurizers.summed import SummedFeaturizer
 from nearedge.schemas.model import FeaturizerRef
 
@@ -24,13 +26,13 @@ __all__ = [
     "same_featurizer",
 ]
 
-RECIPES = {"default": f"m3gnet:{','.join(BLOCK_NAMES)}+soap:5"}
+RECIPES = {"default": f"m3gnet:{','.join(BLOCK_NAMES)}+soap:4+soap:5+soap:6+radial"}
 """Names for specifications: what the kernel's default recipe wants."""
 
 
 def featurizer_names() -> list[str]:
     """Return the single featurizers that `load_featurizer` takes."""
-    return ["m3gnet", "chgnet", "soap:4", "soap:5", "soap:6", "acsf"]
+    return ["m3gnet", "chgnet", "soap:4", "soap:5", "soap:6", "acsf", "radial"]
 
 
 def load_featurizer(name: str, *, model_path: Path | None = None) -> Featurizer:
@@ -104,6 +106,8 @@ def _load(part: str, model_path: Path | None) -> Featurizer:
         return load_m3gnet(model_path, _blocks(chosen) if chosen else PUBLISHED)
     if family == "chgnet":
         return load_chgnet(model_path)
+    if family == "radial":
+        return RadialFeaturizer()
     # dscribe takes more than a second to import, which those who want a network must not pay.
     from nearedge.models.featurizers.acsf import AcsfFeaturizer  # noqa: PLC0415
     from nearedge.models.featurizers.soap import SoapFeaturizer  # noqa: PLC0415

@@ -11,8 +11,9 @@ from dscribe.descriptors import ACSF
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
 
+from nearedge.models.featurizers.base import checked
 from nearedge.models.featurizers.elements import SYMBOLS
-from nearedge.models.featurizers.soap import as_atoms, finite
+from nearedge.models.featurizers.soap import as_atoms
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.spectra.spectrum import FloatArray
 
@@ -63,10 +64,10 @@ class AcsfFeaturizer:
 
     def features(self, structure: Structure) -> FloatArray:
         """Return the functions of all sites, shape ``(n_sites, ref.size)``."""
-        atoms: Atoms = as_atoms(structure, SYMBOLS)
+        atoms: Atoms = as_atoms(structure)
         atoms.symbols = [self._family[symbol] for symbol in atoms.symbols]
         functions: FloatArray = self._functions.create(atoms)
-        return finite(functions, structure)
+        return checked(functions, structure, "dscribe")
 
 
 def _family(element: Element) -> str:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pymatgen.core.structure import Structure
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor
 
 from nearedge.errors import ModelError
-
-_SAME_PLACE = 1e-8
-"""Å: what lies nearer than this to a site is the site itself."""
+from nearedge.models.featurizers.neighbours import neighbours
+from nearedge.spectra.spectrum import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,22 +105,14 @@ def _kinds(structure: Structure, numbers: dict[str, int]) -> list[int]:
     return [numbers[symbol] for symbol in symbols]
 
 
-def _bonds(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _bonds(
+    structure: Structure, cutoff: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
     """Return the ends of each bond and the vector between them in Å."""
-    lattice = np.ascontiguousarray(structure.lattice.matrix, dtype=np.float64)
-    # Sites far outside the cell are found by walking through all the cells on the way.
-    positions = np.ascontiguousarray((structure.frac_coords % 1.0) @ lattice)
-    periodic = np.ones(3, dtype=np.int64)
-    start, end, image, distance = find_points_in_spheres(
-        positions, positions, r=cutoff, pbc=periodic, lattice=lattice, tol=_SAME_PLACE
-    )
-    other = (start != end) | (distance > _SAME_PLACE)
-    start, end = start[other].astype(np.int64), end[other].astype(np.int64)
+    start, end, vectors = neighbours(structure, cutoff)
     if len(start) == 0:
         raise ModelError(
             f"No two atoms of {structure.composition.formula} are within {cutoff:g} Å, so M3GNet "
             "sees no surroundings."
         )
-    order = np.argsort(start, kind="stable")
-    start, end = start[order], end[order]
-    return start, end, positions[end] + image[other][order] @ lattice - positions[start]
+    return start, end, vectors

@@ -17,8 +17,13 @@ from dscribe.descriptors import SOAP
 from numpy.typing import NDArray
 from pymatgen.core.structure import Structure
 
-from nearedge.errors import ModelError
-from nearedge.models.featurizers.elements import PROPERTIES, SYMBOLS, element_properties
+from nearedge.models.featurizers.base import checked
+from nearedge.models.featurizers.elements import (
+    PROPERTIES,
+    SYMBOLS,
+    check_known,
+    element_properties,
+)
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.spectra.spectrum import FloatArray
 
@@ -54,7 +59,9 @@ BASES = {
     "6": SoapBasis(cutoff=6.0, radial=6, angular=4, width=0.5),
 }
 """By the name that a specification gives them."""
-_PAIRS = list(combinations(range(len(PROPERTIES)), 2))
+WEIGHTS = PROPERTIES[:4]
+"""What the densities are weighted by."""
+_PAIRS = list(combinations(range(len(WEIGHTS)), 2))
 
 
 class SoapFeaturizer:
@@ -69,7 +76,7 @@ class SoapFeaturizer:
     def __init__(self, name: str) -> None:
         basis = BASES[name]
         weights = element_properties()
-        one = [_spectrum(basis, weights[:, k]) for k in range(weights.shape[1])]
+        one = [_spectrum(basis, weights[:, k]) for k in range(len(WEIGHTS))]
         # The spectrum of a sum of two densities holds the cross term of the two.
         two = [_spectrum(basis, weights[:, a] + weights[:, b]) for a, b in _PAIRS]
         self._one, self._two = one, two
@@ -81,7 +88,7 @@ class SoapFeaturizer:
                 "radial": basis.radial,
                 "angular": basis.angular,
                 "width": basis.width,
-                "properties": ",".join(PROPERTIES),
+                "properties": ",".join(WEIGHTS),
             },
             size=basis.size * (len(one) + len(two)),
         )
@@ -98,46 +105,30 @@ class SoapFeaturizer:
 
     def features(self, structure: Structure) -> FloatArray:
         """Return the power spectra of all sites, shape ``(n_sites, ref.size)``."""
-        atoms = as_atoms(structure, SYMBOLS)
+        atoms = as_atoms(structure)
         one = [spectrum.create(atoms) for spectrum in self._one]
         crossed = [
             (spectrum.create(atoms) - one[a] - one[b]) / 2
             for spectrum, (a, b) in zip(self._two, _PAIRS, strict=True)
         ]
-        return finite(np.concatenate([*one, *crossed], axis=1), structure)
+        return checked(np.concatenate([*one, *crossed], axis=1), structure, "dscribe")
 
 
-def as_atoms(structure: Structure, known: tuple[str, ...]) -> Atoms:
+def as_atoms(structure: Structure) -> Atoms:
     """Return a structure as dscribe takes it.
 
     Raises
     ------
     ModelError
-        If it has an element that is not among the `known`.
+        If it has an element that is not among the known ones.
     """
-    symbols = [site.specie.symbol for site in structure]
-    unknown = sorted(set(symbols) - set(known))
-    if unknown:
-        raise ModelError(
-            f"There are no properties of {unknown[0]}, which is in "
-            f"{structure.composition.reduced_formula}: choose `--featurizer m3gnet`."
-        )
+    check_known(structure)
     return Atoms(
-        symbols,
+        [site.specie.symbol for site in structure],
         cell=structure.lattice.matrix,
         scaled_positions=structure.frac_coords % 1.0,
         pbc=True,
     )
-
-
-def finite(features: FloatArray, structure: Structure) -> FloatArray:
-    """Return features rounded to four bytes, as they are stored, or refuse those not finite."""
-    if features.shape[0] != len(structure) or not np.all(np.isfinite(features)):
-        raise ModelError(
-            f"dscribe gives no usable numbers for {structure.composition.formula}: look at its "
-            "coordinates."
-        )
-    return features.astype(np.float32).astype(np.float64)
 
 
 def _spectrum(basis: SoapBasis, weights: NDArray[np.float64]) -> SOAP:

@@ -83,7 +83,7 @@ def test_other_options_than_a_model_was_made_with_are_refused() -> None:
     "spec", ["magic", "m3gnet:4", "m3gnet:", "m3gnet:1,1", "soap:7", "m3gnet+", "chgnet:1", ""]
 )
 def test_what_there_is_not_is_answered_with_what_there_is(spec: str) -> None:
-    names = "m3gnet, chgnet, soap:4, soap:5, soap:6, acsf"
+    names = "m3gnet, chgnet, soap:4, soap:5, soap:6, acsf, radial"
     assert ", ".join(featurizer_names()) == names
     with pytest.raises(ModelError, match=f"choose one of {names}, blocks of M3GNet as m3gnet:1,2"):
         load_featurizer(spec)
