@@ -227,11 +227,9 @@ def train_model(
         fitted.head,
         weights,
         plan.datasets,
-        recipe.featurizer.ref,
+        judged.recipe.featurizer.ref,
         name=name,
-        metrics=_metrics(
-            database, replace(plan, recipe=recipe), parts, fitted.head, left_out, known
-        ),
+        metrics=_metrics(database, judged, parts, fitted.head, left_out, known),
         rows=[len(part.numbers) for part in parts],
         cpu_seconds=cpu_seconds,
         choices={
