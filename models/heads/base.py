@@ -33,8 +33,8 @@ class TrainingRows:
         Names and widths of the blocks that the features are made of, in their order; the widths
         add up to ``size``. Empty is one block.
     edges
-        Edge energy that the code states for each spectrum, in eV above the first energy of the
-        grid, shape ``(n,)``; NaN where it states none.
+        Energy of the code's own zero on the axis of each spectrum, its edge minus its Fermi level,
+        in eV above the first energy of the grid, shape ``(n,)``; NaN where it does not state both.
     """
 
     features: FloatArray
@@ -88,8 +88,8 @@ class HeadPrediction:
         Standard deviation in the same unit, shape ``(n_sites, points)``: 68 % of spectra of
         materials not seen in training lie within one, 95 % within 1.96 of them.
     distance
-        How far each site is from the nearest training site: the mean over features of their
-        difference in standard deviations, shape ``(n_sites,)``. Zero is a training site.
+        How far each site is from the nearest training site, in a measure of the head's own, shape
+        ``(n_sites,)``. Zero is a training site.
     """
 
     mean: FloatArray

@@ -1,65 +1,40 @@
-"""The kernel head: a Gaussian process with a Laplacian kernel on standardised features.
+"""The kernel head: a Gaussian process on standardised features, exact or through some rows.
 
-Mean and variance are those of kernel ridge regression and its Gaussian process (Rasmussen and
-Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1), one Cholesky factor for
-all energies. Its error bars are scaled as `nearedge.models.heads.calibration` says.
+One block of features is served by a Laplacian kernel, several by one Matérn kernel with a length
+scale for each. Where the code states its edge, spectra are moved by shares of it before they are
+learned; the edge of a new site is predicted by a process of its own and the spectrum moved back.
+Error bars are scaled as `nearedge.models.heads.calibration` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.linalg import solve_triangular
-from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
 from nearedge.errors import ModelError
 from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
-from nearedge.models.heads.calibration import (
-    ENOUGH_MATERIALS,
-    ErrorModel,
-    IntArray,
-    Residuals,
-    leave_group_out,
+from nearedge.models.heads.calibration import ErrorModel
+from nearedge.models.heads.kernel_training import KernelOptions, put_back, train
+from nearedge.models.heads.kernel_weights import (
+    error_arrays,
+    process_arrays,
+    read_error,
+    read_process,
 )
-from nearedge.models.heads.cholesky import ridged_inverse
+from nearedge.models.heads.process import Process
 from nearedge.spectra.spectrum import FloatArray
 
-LENGTH_PER_FEATURE = 33.0 / 64.0
-"""Of the Laplacian ``exp(-d/33)``, found best for the 64 M3GNet features of Cu sites."""
-RIDGE = 4e-3
-LENGTH_FACTORS = (0.5, 1.0, 2.0)
-SEARCH_ROWS = 4000
-"""The search for the length looks at this many rows at most; with fewer it finds longer ones."""
+__all__ = ["KernelHead", "KernelOptions"]
+
 _CHUNK = 2000
-
-
-class KernelOptions(BaseModel):
-    """What a user may choose."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    length: float | None = Field(
-        default=None,
-        gt=0,
-        description="Of the kernel. None finds it by leaving materials out where there are at "
-        "least 50, and takes 33/64 of the number of features where there are fewer.",
-    )
-    ridge: float = Field(
-        default=RIDGE,
-        gt=0,
-        description="Variance of noise, in units of the signal's; between 1e-3 and 2e-2 it hardly "
-        "matters.",
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +45,16 @@ class KernelHead:
     ----------
     center, scale
         Mean and standard deviation of the training features, shape ``(size,)`` each.
-    train
-        Standardised training features, shape ``(n, size)``.
-    solution
-        Dual coefficients, shape ``(n, points)``.
     mean
         Mean training spectrum, shape ``(points,)``.
-    length
-        Of the kernel ``exp(-d/length)``, d the sum of absolute differences.
-    ridge
-        Variance of noise, in units of the signal's.
+    process
+        Predicts spectra, one alignment after the other.
+    edge
+        Predicts the edge, in eV above the grid's start; None where spectra are not moved.
+    shares
+        Of the edge, by which spectra were moved, shape ``(alignments,)``.
+    step
+        Of the grid, in eV.
     error
         The scale of the error bars.
     """
@@ -89,11 +64,11 @@ class KernelHead:
 
     center: FloatArray
     scale: FloatArray
-    train: FloatArray
-    solution: FloatArray
     mean: FloatArray
-    length: float
-    ridge: float
+    process: Process
+    edge: Process | None
+    shares: FloatArray
+    step: float
     error: ErrorModel
 
     @classmethod
@@ -111,12 +86,13 @@ class KernelHead:
         Parameters
         ----------
         rows
-            Length, ridge and error bars are judged on materials left out; where there is one
-            material only, on rows left out.
+            Kernel and error bars are judged on materials left out; where there is one material
+            only, on rows left out. Edges are used where every row has one and there are at least
+            50 materials.
         options
             None takes the defaults.
         seed
-            For the choice of materials that the search for the length looks at.
+            For the choice of rows that searches look at, and of those that speak for all.
         parent, checkpoints
             Of no use to this kind: it is solved at once. A parent is refused.
 
@@ -127,36 +103,21 @@ class KernelHead:
         """
         if parent is not None:
             raise ModelError("A kernel model is solved at once and cannot start from another one.")
-        options = options or KernelOptions()
-        center, scale = rows.features.mean(axis=0), rows.features.std(axis=0)
-        scale = np.where(scale > 1e-9 * (1.0 + np.abs(center)), scale, 1.0)
-        train = (rows.features - center) / scale
-        groups = _left_out_groups(rows.groups)
-        targets, ridge = rows.targets, options.ridge
         # One thread: workers share the machine, and on a busy one a second costs as much CPU again
         # in waiting as it saves in time.
         with threadpool_limits(limits=1):
-            length = options.length or _best_length(train, targets, groups, ridge, seed)
-            distances = cdist(train, train, "cityblock")
-            kernel = np.exp(-distances / length)
-            solution, residuals = _solve(kernel, targets, ridge, groups)
-            error, left_out_std = ErrorModel.fit(residuals, kernel, targets.std(axis=0, ddof=1))
+            found = train(rows, options or KernelOptions(), seed)
         head = cls(
-            center=center,
-            scale=scale,
-            train=train,
-            solution=solution,
-            mean=targets.mean(axis=0),
-            length=length,
-            ridge=ridge,
-            error=error,
+            center=found.center,
+            scale=found.scale,
+            mean=found.mean,
+            process=found.process,
+            edge=found.edge,
+            shares=found.shares,
+            step=found.step,
+            error=found.error,
         )
-        left_out = HeadPrediction(
-            np.maximum(targets - residuals.errors, 0.0),
-            left_out_std,
-            _nearest_of_others(distances, groups) / train.shape[1],
-        )
-        return Fitted(head, left_out)
+        return Fitted(head, found.left_out)
 
     @property
     def size(self) -> int:
@@ -169,13 +130,20 @@ class KernelHead:
         return len(self.mean)
 
     @property
+    def length(self) -> float:
+        """Of the kernel."""
+        return self.process.length
+
+    @property
     def hyperparameters(self) -> dict[str, bool | int | float | str]:
         """What the model card records."""
         return {
-            "kernel": "laplacian",
-            "length": self.length,
-            "ridge": self.ridge,
+            "kernel": self.process.kernel,
+            "length": self.process.length,
+            "ridge": self.process.ridge,
             "variance_exponent": self.error.exponent,
+            "alignments": "" if self.edge is None else ",".join(f"{s:g}" for s in self.shares),
+            "inducing_rows": 0 if self.process.noise_factor is None else len(self.process.train),
         }
 
     def predict(self, features: FloatArray) -> HeadPrediction:
@@ -190,12 +158,14 @@ class KernelHead:
         return HeadPrediction(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     def _predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        distances = cdist(points, self.train, "cityblock")
-        cross = np.exp(-distances / self.length)
-        mean = np.maximum(cross @ self.solution + self.mean, 0.0)
-        half = self._half(cross)
-        variance = 1.0 + self.ridge - np.einsum("ij,ij->j", half, half)
-        return mean, self.error.std(variance, cross), distances.min(axis=1) / points.shape[1]
+        distance = self.process.distances(points)
+        cross = self.process.covariance(distance)
+        mean = self.process.outputs(cross)
+        if self.edge is not None:
+            at = self.edge.outputs(self.edge.covariance(self.edge.distances(points)))[:, 0]
+            mean = put_back(mean, at - self.edge.mean[0], self.shares, self.step)
+        std = self.error.std(self.process.variance(cross), cross)
+        return np.maximum(mean, 0.0), std, self.process.nearest(distance)
 
     def correlation(self, features: FloatArray) -> FloatArray:
         """Return the correlation of the errors of some sites, shape ``(m, m)``.
@@ -203,11 +173,9 @@ class KernelHead:
         Equivalent sites err together, sites of different surroundings do not: what the error of an
         average over sites needs.
         """
-        points = np.concatenate(list(self._standardised(features)))
-        half = self._half(np.exp(-cdist(points, self.train, "cityblock") / self.length))
-        covariance = np.exp(-cdist(points, points, "cityblock") / self.length) - half.T @ half
-        # The ridge keeps a training site from having no variance at all.
-        covariance += self.ridge
+        covariance = self.process.errors_covariance(
+            np.concatenate(list(self._standardised(features)))
+        )
         size = np.sqrt(np.diag(covariance))
         correlation: FloatArray = np.clip(covariance / np.outer(size, size), -1.0, 1.0)
         return correlation
@@ -223,36 +191,20 @@ class KernelHead:
         for start in range(0, max(len(features), 1), _CHUNK):
             yield (features[start : start + _CHUNK] - self.center) / self.scale
 
-    def _half(self, cross: FloatArray) -> FloatArray:
-        half: FloatArray = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        return half
-
-    @cached_property
-    def _factor(self) -> FloatArray:
-        """The Cholesky factor; made when first needed, since it is too large to keep in a file."""
-        kernel = np.exp(-cdist(self.train, self.train, "cityblock") / self.length)
-        kernel[np.diag_indices_from(kernel)] += self.ridge
-        factor: FloatArray = np.linalg.cholesky(kernel)
-        return factor
-
     def to_bytes(self) -> bytes:
         """Return the weights as a safetensors file; the same model gives the same bytes."""
-        return bytes(
-            save(
-                {
-                    "center": self.center,
-                    "scale": self.scale,
-                    "train": np.ascontiguousarray(self.train),
-                    "solution": np.ascontiguousarray(self.solution),
-                    "mean": self.mean,
-                    "length": np.array([self.length]),
-                    "ridge": np.array([self.ridge]),
-                    "error_energy_scale": self.error.energy_scale,
-                    "error_exponent": np.array([self.error.exponent]),
-                    "error_local": self.error.local,
-                }
-            )
-        )
+        arrays = {
+            "center": self.center,
+            "scale": self.scale,
+            "mean": self.mean,
+            **process_arrays(self.process, self.mean),
+            **error_arrays(self.error),
+        }
+        if self.edge is not None:
+            arrays |= {"shares": self.shares, "step": np.array([self.step])}
+            arrays |= {f"edge_{k}": v for k, v in process_arrays(self.edge, None).items()}
+            del arrays["edge_train"]  # the same rows
+        return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     @classmethod
     def from_bytes(cls, weights: bytes) -> Self:
@@ -265,19 +217,17 @@ class KernelHead:
         """
         try:
             arrays = load(weights)
+            aligned = "shares" in arrays
+            edge = {k.removeprefix("edge_"): v for k, v in arrays.items() if k[:5] == "edge_"}
             head = cls(
                 center=arrays["center"],
                 scale=arrays["scale"],
-                train=arrays["train"],
-                solution=arrays["solution"],
                 mean=arrays["mean"],
-                length=float(arrays["length"][0]),
-                ridge=float(arrays["ridge"][0]),
-                error=ErrorModel(
-                    arrays["error_energy_scale"],
-                    float(arrays["error_exponent"][0]),
-                    arrays["error_local"],
-                ),
+                process=read_process(arrays),
+                edge=read_process({**edge, "train": arrays["train"]}) if aligned else None,
+                shares=arrays["shares"] if aligned else np.zeros(1),
+                step=float(arrays["step"][0]) if aligned else 1.0,
+                error=read_error(arrays),
             )
         except (SafetensorError, KeyError, IndexError, ValueError, TypeError) as error:
             raise ModelError(
@@ -288,86 +238,27 @@ class KernelHead:
 
 
 def _check_shapes(head: KernelHead) -> None:
-    rows, size = head.train.shape if head.train.ndim == 2 else (-1, -1)
-    points = head.mean.shape
-    expected = {
-        "center": (size,),
-        "scale": (size,),
-        "solution": (rows, *points),
+    size, points = head.center.shape, head.mean.shape
+    process, edge, error = head.process, head.edge, head.error
+    rows, alignments = process.train.shape[:1], head.shares.shape
+    fit = {
+        "center": len(size) == 1,
+        "mean": len(points) == 1,
+        "scale": head.scale.shape == size,
+        "train": process.train.shape == (*rows, *size) and rows > (0,),
+        "shares": len(alignments) == 1 and alignments > (0,),
     }
-    wrong = [
-        field.name
-        for field in fields(head)
-        if field.name in expected and getattr(head, field.name).shape != expected[field.name]
-    ]
-    if head.error.energy_scale.shape != points or head.error.local.shape != (rows,):
-        wrong.append("error")
-    arrays = (head.center, head.scale, head.train, head.solution, head.mean, head.error.local)
-    finite = all(bool(np.all(np.isfinite(array))) for array in (*arrays, head.error.energy_scale))
-    if wrong or rows < 1 or len(points) != 1 or not finite or not head.length > 0:
+    if all(fit.values()):
+        outputs = (alignments[0] * points[0],)
+        fit["spectra"] = process.fits(size, rows, outputs)
+        fit["edge"] = edge is None or edge.fits(size, rows, (1,))
+        fit["error"] = (error.energy_scale.shape, error.local.shape) == (points, rows)
+    arrays = (head.center, head.scale, head.mean, head.shares, error.local, error.energy_scale)
+    fit["numbers"] = all(bool(np.all(np.isfinite(array))) for array in arrays)
+    fit["numbers"] &= head.step > 0 and process.finite and (edge is None or edge.finite)
+    wrong = [name for name, fits in fit.items() if not fits]
+    if wrong:
         raise ModelError(
-            f"The model's weights do not fit together ({', '.join(wrong) or 'numbers'}): the file "
-            "is damaged or another program's."
+            f"The model's weights do not fit together ({', '.join(wrong)}): the file is damaged or "
+            "another program's."
         )
-
-
-def _left_out_groups(groups: Sequence[Hashable]) -> list[IntArray]:
-    """Return the rows of each material, or single rows where there is one material only."""
-    rows: dict[Hashable, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(group, []).append(row)
-    if len(rows) < 2:
-        return [np.array([row]) for row in range(len(groups))]
-    return [np.array(numbers) for numbers in rows.values()]
-
-
-def _nearest_of_others(distances: FloatArray, groups: list[IntArray]) -> FloatArray:
-    """Return the distance of each row to the nearest row of another group, shape ``(n,)``."""
-    nearest = np.empty(len(distances))
-    for rows in groups:
-        own = distances[rows]
-        own[:, rows] = np.inf
-        nearest[rows] = own.min(axis=1)
-    return nearest
-
-
-def _solve(
-    kernel: FloatArray, targets: FloatArray, ridge: float, groups: list[IntArray]
-) -> tuple[FloatArray, Residuals]:
-    """Return the dual coefficients and the residuals with each group left out."""
-    inverse = ridged_inverse(kernel, ridge)
-    solution: FloatArray = inverse @ (targets - targets.mean(axis=0))
-    return solution, leave_group_out(inverse, targets, groups)
-
-
-def _best_length(
-    train: FloatArray, targets: FloatArray, groups: list[IntArray], ridge: float, seed: int
-) -> float:
-    """Return the length that predicts materials left out best, the default where they are few."""
-    default = LENGTH_PER_FEATURE * float(train.shape[1])
-    if len(groups) < ENOUGH_MATERIALS:
-        return default
-    chosen, own_groups = _some_groups(groups, seed)
-    distances = cdist(train[chosen], train[chosen], "cityblock")
-    scores: dict[float, float] = {}
-    for factor in LENGTH_FACTORS:
-        kernel = np.exp(-distances / (factor * default))
-        _, residuals = _solve(kernel, targets[chosen], ridge, own_groups)
-        scores[factor * default] = residuals.score()
-    best: float = min(scores, key=lambda length: scores[length])
-    return best
-
-
-def _some_groups(groups: list[IntArray], seed: int) -> tuple[NDArray[np.intp], list[IntArray]]:
-    """Return rows of whole groups, `SEARCH_ROWS` at most, and the groups counted within them."""
-    chosen: list[IntArray] = []
-    own: list[IntArray] = []
-    count = 0
-    for number in np.random.default_rng(seed).permutation(len(groups)):
-        rows = groups[number]
-        if own and count + len(rows) > SEARCH_ROWS:
-            continue
-        chosen.append(rows)
-        own.append(np.arange(count, count + len(rows)))
-        count += len(rows)
-    return np.concatenate(chosen), own

@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nearedge.errors import ModelError
 from nearedge.models.heads import KernelHead, TrainingRows, head_from_bytes
-from nearedge.models.heads.kernel import LENGTH_PER_FEATURE
+from nearedge.models.heads.kernel import KernelOptions
+from nearedge.models.heads.kernel_training import (
+    LENGTH_PER_FEATURE,
+    OTHER_BLOCK,
+    left_out_groups,
+)
+from nearedge.models.heads.posterior import exact
 
 Make = Callable[..., tuple[np.ndarray, np.ndarray, list[str]]]
 
@@ -103,10 +110,8 @@ def test_leaving_a_material_out_in_closed_form_equals_training_without_it(
     make_synthetic: Make,
 ) -> None:
     features, targets, groups = make_synthetic(12, sites=3)
-    from nearedge.models.heads.kernel import _left_out_groups, _solve  # noqa: PLC0415
-
     kernel = np.exp(-np.abs(features[:, None] - features[None]).sum(axis=2) / 5.0)
-    _, residuals = _solve(kernel, targets, 0.01, _left_out_groups(groups))
+    residuals = exact(kernel, targets, 0.01, left_out_groups(groups)).residuals
     out = np.arange(3, 6)
     rest = np.setdiff1d(np.arange(len(features)), out)
     inner = np.linalg.inv(kernel[np.ix_(rest, rest)] + 0.01 * np.eye(len(rest)))
@@ -182,3 +187,137 @@ def test_a_kernel_model_has_no_parent(make_synthetic: Make) -> None:
     rows = TrainingRows(*make_synthetic(4))
     with pytest.raises(ModelError, match="solved at once"):
         KernelHead.fit(rows, parent=KernelHead.fit(rows).head)
+
+
+def blocks_and_edges(
+    make: Make, materials: int, *, seed: int = 0
+) -> tuple[TrainingRows, np.ndarray]:
+    """Spectra that three of nine features decide, moved by an edge that a fourth one decides."""
+    features, targets, groups = make(materials, seed=seed)
+    noise = np.random.default_rng(seed + 10).normal(size=(len(features), 3))
+    fine = np.linspace(0, 8, 33)
+    shapes = np.stack([np.interp(fine, np.arange(9), row) for row in targets])
+    edges = 2.0 + 0.8 * features[:, 0]
+    moved_by = np.stack(
+        [np.interp(fine - edge, fine, row) for edge, row in zip(edges, shapes, strict=True)]
+    )
+    rows = TrainingRows(
+        np.hstack([features, noise]),
+        moved_by,
+        groups,
+        step=0.25,
+        blocks={"useful": 6, "noise": 3},
+        edges=edges,
+    )
+    return rows, edges
+
+
+def test_several_blocks_are_weighed_and_noise_counts_least(make_synthetic: Make) -> None:
+    rows, _ = blocks_and_edges(make_synthetic, 80)
+    process = KernelHead.fit(rows).head.process
+    assert process.kernel == "matern32"
+    assert process.factors[:6].min() > 3 * process.factors[6:].max()
+
+
+def test_spectra_aligned_by_their_edge_are_predicted_better(make_synthetic: Make) -> None:
+    rows, _ = blocks_and_edges(make_synthetic, 80)
+    new, _ = blocks_and_edges(make_synthetic, 60, seed=1)
+    error = {
+        shares: np.mean(
+            (
+                KernelHead.fit(rows, KernelOptions(search_steps=5, alignments=shares))
+                .head.predict(new.features)
+                .mean
+                - new.targets
+            )
+            ** 2
+        )
+        for shares in ("", "1", "0.5,1")
+    }
+    assert error["1"] < 0.8 * error[""]
+    assert error["0.5,1"] < error[""]
+
+
+def test_blocks_of_few_spectra_keep_the_usual_weights(make_synthetic: Make) -> None:
+    rows, _ = blocks_and_edges(make_synthetic, 2)
+    fitted = KernelHead.fit(rows)
+    assert fitted.head.edge is None
+    assert fitted.head.process.factors[0] ** 2 * 6 == pytest.approx(OTHER_BLOCK**2)
+    assert np.all(np.isfinite(fitted.head.predict(rows.features).std))
+
+
+def test_where_one_spectrum_states_no_edge_none_is_moved(make_synthetic: Make) -> None:
+    rows, edges = blocks_and_edges(make_synthetic, 60)
+    edges[3] = np.nan
+    assert KernelHead.fit(rows).head.edge is None
+
+
+def test_many_rows_speak_through_some_of_them(make_synthetic: Make) -> None:
+    rows, _ = blocks_and_edges(make_synthetic, 150)
+    new, _ = blocks_and_edges(make_synthetic, 60, seed=1)
+    fitted = KernelHead.fit(rows, KernelOptions(search_steps=3, exact_rows=100, inducing_rows=60))
+    assert len(fitted.head.process.train) == 60
+    found = fitted.head.predict(new.features)
+    baseline = np.mean((fitted.head.mean - new.targets) ** 2)
+    assert np.mean((found.mean - new.targets) ** 2) < 0.5 * baseline
+    assert np.mean(np.abs(found.mean - new.targets) <= found.std) == pytest.approx(0.68, abs=0.12)
+    assert fitted.left_out is not None
+    assert fitted.left_out.std.shape == rows.targets.shape
+
+
+def test_all_rows_as_inducing_rows_give_the_exact_process(make_synthetic: Make) -> None:
+    rows, _ = blocks_and_edges(make_synthetic, 30)
+    exact_one = KernelHead.fit(rows, KernelOptions(search_steps=0))
+    same = KernelHead.fit(
+        rows, KernelOptions(search_steps=0, exact_rows=2, inducing_rows=len(rows.targets))
+    )
+    points = rows.features[:7] + 0.3
+    one, other = exact_one.head.predict(points), same.head.predict(points)
+    assert other.mean == pytest.approx(one.mean, abs=2e-3)
+    assert other.std == pytest.approx(one.std, rel=0.02)
+    assert same.left_out is not None
+    assert exact_one.left_out is not None
+    assert same.left_out.mean == pytest.approx(exact_one.left_out.mean, abs=0.02)
+    assert same.head.correlation(points) == pytest.approx(
+        exact_one.head.correlation(points), abs=0.02
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"exact_rows": 50, "inducing_rows": 40}])
+def test_an_aligned_head_saved_and_loaded_predicts_the_same(
+    make_synthetic: Make, options: dict[str, int]
+) -> None:
+    rows, _ = blocks_and_edges(make_synthetic, 60)
+    head = KernelHead.fit(rows, KernelOptions(search_steps=2, **options)).head
+    again = KernelHead.from_bytes(head.to_bytes())
+    assert again.to_bytes() == head.to_bytes()
+    points = rows.features[:5] + 0.1
+    one, other = head.predict(points), again.predict(points)
+    assert np.array_equal(one.mean, other.mean)
+    assert np.array_equal(one.std, other.std)
+    assert again.hyperparameters == head.hyperparameters
+
+
+def test_a_file_of_the_first_version_is_a_laplacian_without_alignment(
+    weights: bytes, make_synthetic: Make
+) -> None:
+    from safetensors.numpy import load  # noqa: PLC0415
+
+    arrays = load(weights)
+    # Exactly the arrays that version 1 wrote.
+    assert set(arrays) == {
+        *("center", "scale", "train", "solution", "mean", "length", "ridge"),
+        *("error_energy_scale", "error_exponent", "error_local"),
+    }
+    points = make_synthetic(3, seed=5)[0] * 10 + 30
+    standard = (points - arrays["center"]) / arrays["scale"]
+    distance = np.abs(standard[:, None] - arrays["train"][None]).sum(axis=2)
+    expected = np.exp(-distance / arrays["length"]) @ arrays["solution"] + arrays["mean"]
+    assert KernelHead.from_bytes(weights).predict(points).mean == pytest.approx(expected)
+
+
+def test_alignments_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(ValidationError, match="numbers joined by commas"):
+        KernelOptions(alignments="0.4;1")
+    with pytest.raises(ValidationError, match="beyond 2"):
+        KernelOptions(alignments="9")
