@@ -31,6 +31,7 @@ from nearedge.models.metrics import (
 )
 from nearedge.models.trained import TrainedModel
 from nearedge.models.uncertainty.scaling import LEVELS
+from nearedge.plots.evaluation import LEFT_OUT
 from nearedge.plots.judged import JudgedModel
 from nearedge.schemas import DatasetDoc
 from nearedge.schemas.evaluation import Comparison, LearningPoint
@@ -38,9 +39,6 @@ from nearedge.spectra.grid import Grid
 from nearedge.spectra.spectrum import FloatArray
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.operations import MongoDatabase
-
-LEFT_OUT = "cv"
-"""Name of the part that is the training rows, each predicted with its material left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +203,8 @@ def _judged(
             mean,
             groups,
             said.outliers,
+            # Error bars were fitted to what is left of training rows: they prove nothing there.
+            bars=said.part != LEFT_OUT,
             intervals=known.intervals,
             seed=seed,
         ),

@@ -17,6 +17,8 @@ from nearedge.schemas.evaluation import Comparison
 from nearedge.schemas.model import Metric
 
 _LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.8, 0.9, 0.95, 0.99)
+LEFT_OUT = "cv"
+"""Name of the part that is the training rows, each predicted with its material left out."""
 _MOST_POINTS = 4000
 """Points of a cloud; of more, every so-many-th is drawn."""
 
@@ -257,6 +259,10 @@ def _trust(models: Sequence[JudgedModel]) -> list[Block]:
         "Shares of points inside the intervals, and of spectra whose root-mean-square error is "
         "below the bound of 95 %; rank correlation of predicted with true error."
     )
+    if any(model.part == LEFT_OUT for model in models):
+        caption += (
+            " Of training rows left out in turn these prove little: they were fitted to them."
+        )
     return [
         Table(columns, rows, caption, frozenset({2, 3, 4, 5})),
         Chart(

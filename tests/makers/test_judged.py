@@ -11,10 +11,11 @@ import pytest
 from nearedge.errors import ModelError
 from nearedge.makers.evaluate import evaluate_model
 from nearedge.makers.freeze import freeze_dataset
-from nearedge.makers.judged import LEFT_OUT, comparisons, judged_models
+from nearedge.makers.judged import comparisons, judged_models
 from nearedge.makers.predict import stored_model
 from nearedge.makers.splits import Split
 from nearedge.makers.train import TrainMaker
+from nearedge.plots.evaluation import LEFT_OUT
 from nearedge.store.learned import DatasetStore
 
 from .copper import QUERY, LatticeFeaturizer
@@ -49,6 +50,7 @@ def test_a_page_s_figures_are_those_of_an_evaluation(learned: Any) -> None:
 def test_training_rows_are_judged_with_their_material_left_out(learned: Any) -> None:
     ((outcome, judged),) = judged_models(learned, ["cu"], part=LEFT_OUT)
     assert len(judged.labels) == 9
+    assert "coverage_95" not in outcome.metrics
     card = stored_model(learned, "cu").card
     assert outcome.metrics["eta"].value == pytest.approx(card.metrics["cv_eta"].value, rel=1e-4)
     with pytest.raises(ModelError, match="no learning curve of cu"):
