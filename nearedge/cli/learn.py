@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `predict`, `featurize`: learn from spectra and apply what was learned."""
+"""`evaluate`, `predict`, `featurize`: judge and apply what was learned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearedge.cli import options as opt
-from nearedge.cli.console import only_data_on_stdout, progress, show, show_json, show_table
+from nearedge.cli.console import only_data_on_stdout, progress, say, show, show_json, show_table
 from nearedge.cli.models import metric_text
 
 if TYPE_CHECKING:
@@ -34,11 +34,16 @@ def predict(
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Predict the spectra of structures, with standard deviations."""
+    """Predict the spectra of structures, and say how far to trust them.
+
+    "Error below" is what the root-mean-square error of 95 % of spectra stays below, "Distance" how
+    far the site is from all that the model learned, and "Outside" marks what is unlike all of it.
+    """
     if plot is not None and plot.suffix.lower() not in (".html", ".png"):
         raise typer.BadParameter(f"{plot} must end in .html or .png.", param_hint="--plot")
     from nearedge.cli.applying import figure_of, predict_all
     from nearedge.cli.drawing import write_figures
+    from nearedge.models.registry import unchecked
     from nearedge.settings import get_settings
 
     with only_data_on_stdout(), progress("Predicting", len(structures)) as step:
@@ -52,27 +57,38 @@ def predict(
         )
         if plot is not None:
             write_figures(plot, "NearEdge predictions", [figure_of(card, each) for each in answers])
+    if (note := unchecked(card)) is not None:
+        say(note, style="yellow")
     if as_json:
         show_json([answer.model_dump(mode="json") for answer in answers], indent=None)
         return
     rows = []
     for answer in answers:
         for site in answer.sites:
-            rows.append([answer.structure, str(site.site), str(site.multiplicity), *_peak(site)])
-        rows.append([answer.structure, "average", "", *_peak(answer.average)])
+            where = [answer.structure, str(site.site), str(site.multiplicity)]
+            outside = "yes" if site.outside else ""
+            rows.append([*where, *_peak(site), f"{site.distance:.2f}", outside])
+        outside = "yes" if answer.average.outside else ""
+        rows.append([answer.structure, "average", "", *_peak(answer.average), "", outside])
+    columns = ("Structure", "Site", "Like it", "Peak (eV)", f"There ({card.unit})", "Error below")
     show_table(
-        ["Structure", "Site", "Sites like it", "Peak (eV)", f"Absorption there ({card.unit})"],
+        [*columns, "Distance", "Outside"],
         rows,
-        numbers="Site,Sites like it,Peak (eV)",
+        numbers="Site,Like it,Peak (eV),Error below,Distance",
     )
+    for answer in answers:
+        for site in answer.sites:
+            for reason in site.outside:
+                show(f"{answer.structure}, site {site.site} is outside: {reason}.")
     show("The spectra themselves: --json, or --plot FILE.")
 
 
-def _peak(spectrum: SiteSpectrum | AverageSpectrum) -> tuple[str, str]:
-    """Return the energy of the highest point, and the absorption there with its deviation."""
+def _peak(spectrum: SiteSpectrum | AverageSpectrum) -> list[str]:
+    """Return the energy of the highest point, the absorption there, and the bound on the error."""
     highest = max(range(len(spectrum.energy)), key=spectrum.absorption.__getitem__)
     absorption = f"{spectrum.absorption[highest]:.4g} ± {spectrum.std[highest]:.2g}"
-    return f"{spectrum.energy[highest]:.2f}", absorption
+    bound = "" if spectrum.error_bound is None else f"{spectrum.error_bound:.2g}"
+    return [f"{spectrum.energy[highest]:.2f}", absorption, bound]
 
 
 def featurize(
@@ -110,58 +126,28 @@ def featurize(
     )
 
 
-def train(
-    dataset: Annotated[str, typer.Argument(help="Name or id of a frozen data set.")],
-    featurizer: Annotated[str, typer.Option(help="m3gnet or chgnet.")] = "m3gnet",
-    name: Annotated[
-        str | None, typer.Option(help="Name of the model; default: the data set's.")
-    ] = None,
-    parts: Annotated[str, typer.Option(help="Parts to learn from, as a,b.")] = "train",
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    as_json: opt.Json = False,
-) -> None:
-    """Train the kernel model on a data set and put it into the registry."""
-    opt.checked_project(name)
-    learned_from = tuple(opt.separated(parts))
-    if not learned_from:
-        raise typer.BadParameter("name at least one part.", param_hint="--parts")
-    from nearedge.cli.applying import featurize_stored
-    from nearedge.cli.jobs_here import run_here
-    from nearedge.makers.train import TrainMaker, part_numbers
-    from nearedge.settings import get_settings
-    from nearedge.store.connection import connect
-    from nearedge.store.learned import DatasetStore
-
-    settings = get_settings()
-    frozen = DatasetStore(connect(settings)).get(dataset)
-    part_numbers(frozen, learned_from)
-    keys = sorted({row.structure_key for row in frozen.rows})
-    with only_data_on_stdout():
-        with progress("Featurizing", len(keys)) as step:
-            featurize_stored(featurizer, keys, settings, step)
-        maker = TrainMaker(model=name, featurizer=featurizer, parts=learned_from, seed=seed)
-        outcome = run_here(maker.make(frozen.dataset_id), settings)
-    if as_json:
-        show_json(outcome.model_dump(mode="json"))
-        return
-    show(
-        f"Model {outcome.name} ({outcome.model_id}) learned {outcome.training_rows} sites in "
-        f"{outcome.cpu_seconds:.1f} CPU seconds."
-    )
-    _show_metrics(outcome.metrics)
-
-
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name or id of a model in the registry.")],
+    models: Annotated[list[str], typer.Argument(help="Names or ids of models in the registry.")],
     part: Annotated[
         str | None, typer.Option(help="Part to judge on; default: val, then test.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Data set to judge on; default: the model's own.")
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Also write a page about them: .html.")
+    ] = None,
+    learning_curve: Annotated[
+        int, typer.Option("--learning-curve", min=0, help="Steps to train for the page's curve.")
+    ] = 0,
     as_json: opt.Json = False,
 ) -> None:
-    """Judge a model on spectra that it has not learned from."""
+    """Judge models on spectra that they have not learned from."""
+    if output is not None and output.suffix.lower() != ".html":
+        raise typer.BadParameter(f"{output} must end in .html.", param_hint="--output")
+    if learning_curve and output is None:
+        raise typer.BadParameter("it is drawn on the page: name one by --output.")
+    from nearedge.cli.evaluating import write_evaluation
     from nearedge.cli.jobs_here import run_here
     from nearedge.makers.evaluate import EvaluateMaker
     from nearedge.settings import get_settings
@@ -170,12 +156,24 @@ def evaluate(
     settings = get_settings()
     connect(settings)
     with only_data_on_stdout():
-        outcome = run_here(EvaluateMaker(part=part).make(model, dataset), settings)
+        if output is None:
+            outcomes = [
+                run_here(EvaluateMaker(part=part).make(model, dataset), settings)
+                for model in models
+            ]
+        else:
+            outcomes = write_evaluation(
+                output, models, settings, dataset=dataset, part=part, curve_steps=learning_curve
+            )
     if as_json:
-        show_json(outcome.model_dump(mode="json"))
+        said = [outcome.model_dump(mode="json") for outcome in outcomes]
+        show_json(said if len(said) > 1 else said[0])
         return
-    show(f"Model {outcome.name} on the part {outcome.part} of data set {outcome.dataset_id}:")
-    _show_metrics(outcome.metrics)
+    for outcome in outcomes:
+        show(f"Model {outcome.name} on the part {outcome.part} of data set {outcome.dataset_id}:")
+        _show_metrics(outcome.metrics)
+    if output is not None:
+        show(f"Wrote {output}.")
 
 
 def _show_metrics(metrics: Mapping[str, Metric]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pymatgen.core import Structure
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.settings import get_settings
 from nearedge.spectra.spectrum import FloatArray
+from nearedge.store.connection import connect
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.builtin import builtin_structure
 
@@ -26,6 +28,7 @@ class Distances:
     """Three numbers a site: element, and how near its nearest neighbours are."""
 
     ref = FeaturizerRef(name="m3gnet", weights_sha256="0" * 64, size=3)
+    blocks: ClassVar[dict[str, int]] = {"m3gnet:3": 3}
 
     def features(self, structure: Structure) -> FloatArray:
         distances = structure.distance_matrix + 10.0 * np.eye(len(structure))
@@ -37,7 +40,7 @@ class Distances:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every place that asks for a featurizer get the quick one."""
-    for place in ("makers.train", "makers.evaluate", "makers.predict", "cli.applying"):
+    for place in ("makers.train", "makers.predict", "cli.applying"):
         monkeypatch.setattr(f"nearedge.{place}.featurizer_of", lambda name: Distances())
 
 
@@ -65,13 +68,14 @@ def trained(nearedge: Command, ready: None, quick: None) -> Command:
 
 def check_prediction(answer: dict[str, object], path: Path) -> None:
     assert set(answer) == {"structure", "sites", "average"}
-    assert answer["structure"] == str(path)
+    assert answer["structure"] == path.stem
     sites, average = answer["sites"], answer["average"]
     assert isinstance(sites, list)
     assert isinstance(average, dict)
-    assert set(average) == {"energy", "absorption", "std"}
+    assert {"energy", "absorption", "std", "error_bound", "outside"} < set(average)
     for site in sites:
-        assert set(site) == {"site", "multiplicity", "energy", "absorption", "std"}
+        assert {"site", "multiplicity", "std", "half_width_95", "distance", "outside"} < set(site)
+        assert site["error_bound"] > 0
         lengths = {len(site[name]) for name in ("energy", "absorption", "std")}
         assert lengths == {len(average["energy"])}
         assert min(site["std"]) >= 0
@@ -150,6 +154,64 @@ def test_models_and_data_sets_are_listed_shown_and_judged(trained: Command) -> N
     assert trained("evaluate", "ti", "--part", "val").code == 1
 
 
+def test_models_are_compared_on_the_same_spectra(trained: Command) -> None:
+    other = trained("train", "ti", "--name", "stiff", "--set", "ridge=0.5", "--json")
+    assert other.code == 0, other.err
+    assert other.json["known"] is False
+    assert trained("train", "ti", "--name", "stiff", "--set", "ridge=0.5", "--json").json["known"]
+    said = trained("models", "compare", "ti", "stiff", "--json")
+    assert said.code == 0, said.err
+    (pair,) = said.json
+    assert pair["second"] == "stiff"
+    assert pair["eta_ratio"]["low"] <= pair["eta_ratio"]["value"] <= pair["eta_ratio"]["high"]
+    assert trained("models", "compare", "ti").code == 2
+    for option in ("ridge", "ridge=", "nonsense=1", "ridge=much", "ridge=-1"):
+        said = trained("train", "ti", "--set", option)
+        assert said.code in (1, 2), option
+        assert option.split("=")[0] in said.err
+
+
+def test_a_damaged_card_is_refused_wherever_it_is(
+    trained: Command, cifs: list[Path], tmp_path: Path
+) -> None:
+    assert trained("models", "verify", "--json").json[0]["state"] == "intact"
+    folder = tmp_path / "model"
+    assert trained("models", "export", "ti", "--output", folder).code == 0
+    text = (folder / "card.json").read_text()
+    (folder / "card.json").write_text(text.replace('"training_rows": 5', '"training_rows": 50'))
+    for verb in (("models", "verify", folder), ("predict", folder, cifs[0])):
+        said = trained(*verb)
+        assert said.code == 1
+        assert "digest" in said.out + said.err
+    cards = connect()["models"]
+    cards.update_one({}, {"$set": {"training_rows": 50}})
+    assert trained("models", "verify").code == 1
+    assert trained("models", "show", "ti").code == 1
+    assert trained("predict", "ti", cifs[0]).code == 1
+    # As a release without digests would have left it.
+    cards.update_one({}, {"$set": {"digest": None}})
+    said = trained("predict", "ti", cifs[0], "--json")
+    assert (said.code, len(said.json)) == (0, 1)
+    assert "no digest" in said.err
+
+
+def test_a_kernel_cannot_be_fine_tuned_and_says_so(trained: Command) -> None:
+    said = trained("finetune", "ti", "ti", "--name", "tuned")
+    assert said.code == 1
+    assert "cannot start from another" in said.err
+
+
+def test_a_search_finds_options_and_goes_further_with_more_trials(trained: Command) -> None:
+    command = ("search", "ti", "--name", "found", "--vary", "ridge=1e-5:1:log", "--json")
+    queued = trained(*command, "--trials", 2, "--queue-only")
+    assert queued.json["state"] == "new"
+    assert trained(*command, "--trials", 2, "--queue-only").json["state"] == "queued"
+    other = trained("search", "ti", "--vary", "ridge=5", "--trials", 1, "--queue-only", "--json")
+    assert other.json["search_id"] != queued.json["search_id"]
+    for vary in ("ridge", "ridge=2:1", "ridge=0:1:log", "nonsense=1:2"):
+        assert trained("search", "ti", "--vary", vary).code == 2
+
+
 def test_split_files_divide_by_label(nearedge: Command, ready: None, tmp_path: Path) -> None:
     fill(SpectraStore.from_settings(get_settings()), NAMES)
     train, val = tmp_path / "train.txt", tmp_path / "val.txt"
@@ -178,7 +240,7 @@ def test_features_have_the_shape_of_predictions(
     said = nearedge("featurize", *cifs, "--featurizer", "m3gnet", "--absorber", "Ti", "--json")
     assert said.code == 0, said.err
     answers = json.loads(said.out)
-    assert [answer["structure"] for answer in answers] == [str(path) for path in cifs]
+    assert [answer["structure"] for answer in answers] == [path.stem for path in cifs]
     for answer in answers:
         assert set(answer) == {"structure", "sites", "average"}
         for site in answer["sites"]:
