@@ -31,10 +31,9 @@ from nearedge.models.metrics import (
 )
 from nearedge.models.trained import TrainedModel
 from nearedge.models.uncertainty.scaling import LEVELS
-from nearedge.plots.evaluation import LEFT_OUT
-from nearedge.plots.judged import JudgedModel
 from nearedge.schemas import DatasetDoc
 from nearedge.schemas.evaluation import Comparison, LearningPoint
+from nearedge.schemas.judged import LEFT_OUT, JudgedModel
 from nearedge.spectra.grid import Grid
 from nearedge.spectra.spectrum import FloatArray
 from nearedge.store.learned import DatasetStore, ModelStore

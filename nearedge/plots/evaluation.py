@@ -9,16 +9,15 @@ import numpy as np
 from nearedge import __version__
 from nearedge.plots.chart import Chart, Series
 from nearedge.plots.figure import absorption_label
-from nearedge.plots.judged import JudgedModel
 from nearedge.plots.panels import Panels, SpectrumPanel
 from nearedge.plots.published import PUBLISHED_ETA, PUBLISHED_KINDS
 from nearedge.plots.report import Block, Report, Section, Table, Text, Tiles
+from nearedge.plots.trust import gaussian_half_width, rank_correlation, share_inside
 from nearedge.schemas.evaluation import Comparison
+from nearedge.schemas.judged import LEFT_OUT, JudgedModel
 from nearedge.schemas.model import Metric
 
 _LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.8, 0.9, 0.95, 0.99)
-LEFT_OUT = "cv"
-"""Name of the part that is the training rows, each predicted with its material left out."""
 _MOST_POINTS = 4000
 """Points of a cloud; of more, every so-many-th is drawn."""
 
@@ -225,14 +224,14 @@ def _trust(models: Sequence[JudgedModel]) -> list[Block]:
         Series(
             f"{model.name} {model.kind}",
             _LEVELS,
-            [model.inside(model.gaussian(level)) for level in _LEVELS],
+            [share_inside(model, gaussian_half_width(model, level)) for level in _LEVELS],
             drawn="lines+markers",
         )
         for model in models
     ]
     for model in models:
         if model.half_widths is not None:
-            shares = [model.inside(half_width) for half_width in model.half_widths]
+            shares = [share_inside(model, half_width) for half_width in model.half_widths]
             series.append(
                 Series(
                     f"{model.name} {model.kind}, intervals",
@@ -250,7 +249,7 @@ def _trust(models: Sequence[JudgedModel]) -> list[Block]:
             ""
             if model.bound is None
             else f"{100 * np.mean(np.sqrt(model.errors) <= model.bound):.1f} %",
-            _or_dash(model.rank_correlation(), ".2f"),
+            _or_dash(rank_correlation(model), ".2f"),
         ]
         for model in models
     ]
@@ -349,8 +348,8 @@ def _deciles(model: JudgedModel) -> Panels:
 def _coverage(model: JudgedModel) -> list[str]:
     widths = model.half_widths
     if widths is None:
-        widths = [model.gaussian(level) for level in (0.68, 0.95)]
-    return [f"{100 * model.inside(width):.1f} %" for width in widths]
+        widths = [gaussian_half_width(model, level) for level in (0.68, 0.95)]
+    return [f"{100 * share_inside(model, width):.1f} %" for width in widths]
 
 
 def _or_dash(value: float | None, digits: str = "g") -> str:

@@ -15,7 +15,7 @@ from nearedge.makers.judged import comparisons, judged_models
 from nearedge.makers.predict import stored_model
 from nearedge.makers.splits import Split
 from nearedge.makers.train import TrainMaker
-from nearedge.plots.evaluation import LEFT_OUT
+from nearedge.schemas.judged import LEFT_OUT
 from nearedge.store.learned import DatasetStore
 
 from .copper import QUERY, LatticeFeaturizer

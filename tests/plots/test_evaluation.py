@@ -8,9 +8,9 @@ import numpy as np
 
 from nearedge.plots.chart import Chart, Series, to_plotly
 from nearedge.plots.evaluation import evaluation_report
-from nearedge.plots.judged import JudgedModel
 from nearedge.plots.report import report_html
 from nearedge.schemas.evaluation import Comparison, DistanceBin, LearningPoint
+from nearedge.schemas.judged import JudgedModel
 from nearedge.schemas.model import Metric
 from nearedge.spectra.spectrum import AbsorptionUnit
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, spearmanr
 
 from nearedge.schemas.evaluation import DistanceBin, LearningPoint
 from nearedge.schemas.model import Metric
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
+
+LEFT_OUT = "cv"
+"""Name of the part that is the training rows, each predicted with its material left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +85,3 @@ class JudgedModel:
     def kind(self) -> str:
         """Element and code, as print has them."""
         return f"{self.element} {self.code.upper()}"
-
-    def inside(self, half_width: FloatArray) -> float:
-        """Return the share of points within `half_width` of the prediction."""
-        return float(np.mean(np.abs(self.targets - self.mean) <= half_width))
-
-    def gaussian(self, level: float) -> FloatArray:
-        """Return half widths of the intervals that the standard deviation alone promises."""
-        width: FloatArray = float(norm.ppf(0.5 + level / 2)) * self.std
-        return width
-
-    def rank_correlation(self) -> float | None:
-        """Return Spearman's correlation of predicted with true error; None where all are alike."""
-        stated = np.mean(self.std**2, axis=1) if self.bound is None else self.bound
-        if np.ptp(stated) == 0 or np.ptp(self.errors) == 0:
-            return None
-        return float(spearmanr(stated, self.errors)[0])
