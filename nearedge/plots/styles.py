@@ -152,7 +152,8 @@ def _figure(
 
 def _label(track: StyleTrack, step: int) -> str:
     """Return the style's value, and the descriptor that sites have there."""
-    value = f"{track.values[step]:+.1f}".replace("-", "−")
+    # + 0.0 turns -0.0 into 0.0
+    value = f"{round(track.values[step], 1) + 0.0:+.1f}".replace("-", "−")
     descriptor = track.descriptor[step]
     if descriptor is None:
         return value
