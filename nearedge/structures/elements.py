@@ -8,6 +8,8 @@ from xraydb import atomic_symbol, core_width, xray_edge
 
 from nearedge.errors import StructureError
 
+_NEON = 10
+
 
 @cache
 def core_hole_width(element: str, edge: str) -> float:
@@ -59,7 +61,12 @@ def edge_energy(element: str, edge: str) -> float:
 
 @cache
 def has_edge(atomic_number: int, edge: str) -> bool:
-    """Whether the element has electrons in that shell, by the edge energies of xraydb."""
+    """Whether the element has that core level.
+
+    xraydb lists the shells with electrons; up to neon those of L are valence shells, not core.
+    """
+    if edge.startswith("L") and atomic_number <= _NEON:
+        return False
     return xray_edge(atomic_number, _level(edge)) is not None
 
 

@@ -22,5 +22,7 @@ def test_l2_and_l3_together_are_taken_for_l3() -> None:
     assert edge_energy("Cu", "L23") == edge_energy("Cu", "L3") < edge_energy("Cu", "L2")
     assert has_edge(29, "L23")
     assert not has_edge(2, "L23")
+    assert has_edge(8, "K")
+    assert not has_edge(8, "L3")
     with pytest.raises(StructureError, match="no L23 edge of He"):
         edge_energy("He", "L23")
