@@ -12,6 +12,7 @@ from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError
 from nearedge.makers.featurize import featurizer_of
+from nearedge.makers.lower_fidelity import stored_inputs
 from nearedge.models.featurizers import Featurizer
 from nearedge.models.heads import Head
 from nearedge.models.prediction import StructurePrediction, predict
@@ -121,14 +122,17 @@ def predict_structures(
     if labels is None:
         labels = [structure.composition.reduced_formula for structure in structures]
     featurizer = featurizer_for(model)
+    absorber = absorber or model.card.absorber
+    inputs = stored_inputs(model, structures, labels, absorber, all_sites=all_sites)
     return [
         predict(
             model,
             featurizer,
             structure,
-            absorber or model.card.absorber,
+            absorber,
             all_sites=all_sites,
             label=label,
+            spectra=spectra,
         )
-        for structure, label in zip(structures, labels, strict=True)
+        for structure, label, spectra in zip(structures, labels, inputs, strict=True)
     ]

@@ -49,7 +49,7 @@ def input_columns(
         elif name == FIDELITY:
             columns.append(np.full((rows, 1), float(_number(fidelities, of))))
         elif name.startswith(SPECTRUM):
-            if spectra is None:
+            if spectra is None or bool(np.isnan(spectra).any()):
                 raise ModelError(
                     f"The model takes the {name.removeprefix(SPECTRUM)} spectrum of each site as "
                     "an input: give it, or name a model that predicts it when training."

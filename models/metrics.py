@@ -74,7 +74,7 @@ def error_metrics(
         raise ModelError("There is no spectrum to judge the model on.")
     model = squared_errors(targets, mean)
     baseline = squared_errors(targets, np.broadcast_to(training_mean, targets.shape))
-    return _scores(model, baseline, groups, seed)
+    return error_scores(model, baseline, groups, seed=seed)
 
 
 def evaluate(
@@ -188,7 +188,8 @@ def by_distance(
     count = max(1, min(bins, len(model) // 10))
     found = []
     for rows in np.array_split(np.argsort(distance, kind="stable"), count):
-        metrics = _scores(model[rows], baseline[rows], [groups[row] for row in rows.tolist()], seed)
+        chosen = [groups[row] for row in rows.tolist()]
+        metrics = error_scores(model[rows], baseline[rows], chosen, seed=seed)
         low, high = float(distance[rows[0]]), float(distance[rows[-1]])
         found.append(
             DistanceBin(
@@ -224,7 +225,8 @@ def without_near_duplicates(
     rows = np.flatnonzero(distance >= near)
     if len(rows) == 0:
         return {}
-    return _scores(model[rows], baseline[rows], [groups[row] for row in rows.tolist()], seed)
+    chosen = [groups[row] for row in rows.tolist()]
+    return error_scores(model[rows], baseline[rows], chosen, seed=seed)
 
 
 def learning_steps(
@@ -251,9 +253,18 @@ def learning_steps(
     return [np.flatnonzero(ranks < size) for size in dict.fromkeys(sizes)]
 
 
-def _scores(
-    model: FloatArray, baseline: FloatArray, groups: Sequence[Hashable], seed: int
+def error_scores(
+    model: FloatArray, baseline: FloatArray, groups: Sequence[Hashable], *, seed: int = 0
 ) -> dict[str, Metric]:
+    """Return what `error_metrics` returns, where only squared errors are at hand.
+
+    Parameters
+    ----------
+    model, baseline
+        Squared errors of the model and of the training mean, shape ``(n,)`` each.
+    groups
+        The material of each spectrum.
+    """
     draws = _draws(groups, seed)
     return {
         "eta": _with_interval(eta(baseline, model), [eta(baseline[d], model[d]) for d in draws]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +13,7 @@ from pymatgen.core.structure import Structure
 from nearedge.errors import ModelError, StructureError
 from nearedge.models.featurizers.base import Featurizer
 from nearedge.models.heads import HeadPrediction
+from nearedge.models.inputs import SPECTRUM
 from nearedge.models.trained import TrainedModel
 from nearedge.models.uncertainty.domain import Domain, Verdict
 from nearedge.models.uncertainty.reliability import Reliability
@@ -44,6 +47,9 @@ class SiteSpectrum(_Answer):
     distance: float = Field(description="To the nearest training site; zero is one of them.")
     outside: list[str] = Field(description="Why it is unlike all training sites; empty if not.")
     unfamiliar: list[str] = Field(description="What is new, by itself no reason for larger errors.")
+    input_spectrum: Literal["computed", "predicted"] | None = Field(
+        None, description="Where the spectrum that the model takes of the site is from, if any."
+    )
 
 
 class AverageSpectrum(_Answer):
@@ -96,6 +102,7 @@ def predict(
     *,
     all_sites: bool = False,
     label: str | None = None,
+    spectra: Mapping[int, FloatArray] | None = None,
 ) -> StructurePrediction:
     """Predict the spectra of a structure's absorbing sites and their average.
 
@@ -111,11 +118,15 @@ def predict(
         Every site of the absorber instead of the symmetry-unique ones, each with multiplicity one.
     label
         What the answer calls the structure; None takes the formula.
+    spectra
+        By index of the site, those of the code that the model takes as an input, shape
+        ``(points,)`` each. The others are predicted, where the model has a model for that.
 
     Raises
     ------
     ModelError
-        If the model was trained for another element or on other features.
+        If the model was trained for another element or on other features, or takes a spectrum of a
+        site that is neither given nor can be predicted.
     StructureError
         If the structure cannot be used, or has no such absorber.
     """
@@ -124,7 +135,8 @@ def predict(
     check_structure(structure, absorber, label)
     sites = sites_of(structure, absorber, all_sites=all_sites)
     features = featurizer.features(structure)[[index for index, _ in sites]]
-    features = model.inputs_for(features, absorber)
+    given = _given(model, [index for index, _ in sites], spectra or {})
+    features = model.inputs_for(features, absorber, spectra=given)
     found = model.head.predict(features)
     stated = _Stated.of(model.reliability_of(absorber), found)
     verdicts = _verdicts(model.reliability_of(absorber).domain, structure, sites, found.distance)
@@ -146,6 +158,7 @@ def predict(
                 distance=float(found.distance[row]),
                 outside=verdicts[row].outside,
                 unfamiliar=verdicts[row].unfamiliar,
+                input_spectrum=None if given is None else _origin(given[row]),
             )
             for row, (index, multiplicity) in enumerate(sites)
         ],
@@ -160,6 +173,21 @@ def predict(
             outside=list(dict.fromkeys(reason for each in verdicts for reason in each.outside)),
         ),
     )
+
+
+def _given(
+    model: TrainedModel, sites: Sequence[int], spectra: Mapping[int, FloatArray]
+) -> FloatArray | None:
+    """Return the spectra that the model takes, rows of NaN where none is given."""
+    if not model.card.takes_spectra:
+        return None
+    width = sum(w for name, w in model.card.inputs.items() if name.startswith(SPECTRUM))
+    nothing = np.full(width, np.nan)
+    return np.array([spectra.get(site, nothing) for site in sites]).reshape(-1, width)
+
+
+def _origin(spectrum: FloatArray) -> Literal["computed", "predicted"]:
+    return "predicted" if bool(np.isnan(spectrum).all()) else "computed"
 
 
 @dataclass(frozen=True, eq=False)

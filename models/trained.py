@@ -12,7 +12,7 @@ import numpy as np
 from nearedge import __version__
 from nearedge.errors import ModelError
 from nearedge.models.heads import Head, head_from_bytes
-from nearedge.models.inputs import SPECTRUM, input_columns
+from nearedge.models.inputs import input_columns
 from nearedge.models.licences import licences_of
 from nearedge.models.uncertainty.reliability import Reliability, separate
 from nearedge.schemas.dataset import DatasetDoc
@@ -94,8 +94,8 @@ class TrainedModel:
         code
             The fidelity wanted of a model that has several; None takes the last it learned.
         spectra
-            Of the sites by the code of the card's block ``spectrum:<code>``, shape ``(n, points)``;
-            None predicts them, where the model has a model for that.
+            Of the sites by the code of the card's block ``spectrum:<code>``, shape ``(n, points)``.
+            None, and rows of NaN, are predicted where the model has a model for that.
 
         Raises
         ------
@@ -103,13 +103,12 @@ class TrainedModel:
             If the model has not learned the element, or needs spectra that it cannot predict.
         """
         inputs = self.card.inputs
-        if (
-            spectra is None
-            and self.input_model is not None
-            and any(name.startswith(SPECTRUM) for name in inputs)
-        ):
-            below = self.input_model
-            spectra = below.head.predict(below.inputs_for(features, absorber)).mean
+        below = self.input_model
+        if below is not None and self.card.takes_spectra:
+            predicted = below.head.predict(below.inputs_for(features, absorber)).mean
+            spectra = (
+                predicted if spectra is None else np.where(np.isnan(spectra), predicted, spectra)
+            )
         columns = input_columns(
             inputs, self.card.fidelities, self.like(absorber, code), len(features), spectra
         )

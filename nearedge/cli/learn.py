@@ -80,6 +80,12 @@ def predict(
         for site in answer.sites:
             for reason in site.outside:
                 show(f"{answer.structure}, site {site.site} is outside: {reason}.")
+    origins = [site.input_spectrum for answer in answers for site in answer.sites]
+    if any(origins):
+        show(
+            f"The spectra that the model takes: {origins.count('computed')} computed, "
+            f"{origins.count('predicted')} predicted."
+        )
     show("The spectra themselves: --json, or --plot FILE.")
 
 

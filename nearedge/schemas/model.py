@@ -141,6 +141,11 @@ class ModelCard(Document):
         ]
 
     @property
+    def takes_spectra(self) -> bool:
+        """Whether it takes spectra by another code or protocol as an input."""
+        return any(name.startswith("spectrum:") for name in self.inputs)
+
+    @property
     def absorbers(self) -> list[str]:
         """Elements that it predicts."""
         return sorted({each.absorber for each in self.learned_from})

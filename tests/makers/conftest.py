@@ -121,7 +121,15 @@ def database(
         record(f"mp-{i}", round(4.0 + 0.05 * i, 3)) for i in range(MATERIALS)
     )
     featurizer = LatticeFeaturizer()
-    for module in ("featurize", "freeze", "train", "evaluate", "predict", "search"):
+    for module in (
+        "featurize",
+        "freeze",
+        "train",
+        "evaluate",
+        "predict",
+        "search",
+        "lower_fidelity",
+    ):
         monkeypatch.setattr(f"nearedge.makers.{module}.connect", lambda: database)
     for module in ("featurize", "train", "predict", "search"):
         monkeypatch.setattr(f"nearedge.makers.{module}.featurizer_of", lambda name: featurizer)

@@ -42,7 +42,7 @@ def test_the_json_has_exactly_the_promised_shape(
     curves = {"energy", "absorption", "std", "half_width_68", "half_width_95"}
     stated = {"error_bound", "outside"}
     assert set(found["average"]) == curves | stated
-    site = {"site", "multiplicity", "distance", "unfamiliar"}
+    site = {"site", "multiplicity", "distance", "unfamiliar", "input_spectrum"}
     assert set(found["sites"][0]) == curves | stated | site
     assert found["sites"][0]["half_width_95"] is found["average"]["error_bound"] is None
     assert found["average"]["energy"] == [8980.0 + 0.5 * i for i in range(9)]
