@@ -15,7 +15,7 @@ import argparse
 import json
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from nearedge.codes.feff.crystal import read_poscar
 from nearedge.codes.feff.parse import parse_xmu
 from nearedge.models.featurizers import load_featurizer
 from nearedge.models.heads import HeadPrediction, KernelHead, TrainingRows
-from nearedge.models.heads.kernel import KernelOptions
+from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.uncertainty.domain import SeenSurroundings
 from nearedge.models.uncertainty.reliability import Reliability
 from nearedge.models.uncertainty.surroundings import Surroundings, surroundings
@@ -38,7 +38,7 @@ from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ARCHIVE = "cu_feff_calculations.tar.xz"
 FOLDS = 10
-HELD_OUT = (20, 900)
+HELD_OUT = (60, 900)
 """A class is held out if it has this many rows: enough to count, and enough left to learn from."""
 
 Mask = NDArray[np.bool_]
@@ -74,10 +74,14 @@ class Judged:
     far: Mask
     unfamiliar: Mask
 
+    def take(self, rows: Mask | NDArray[np.intp]) -> Judged:
+        return Judged(*(getattr(self, name)[rows] for name in self.__annotations__))
+
     @classmethod
     def joined(cls, parts: Sequence[Judged]) -> Judged:
-        names = ("error", "expected", "bound", "inside", "outside", "far", "unfamiliar")
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        return cls(
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in cls.__annotations__)
+        )
 
 
 def materials(ids: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -121,9 +125,10 @@ def cross_validated(rows: Rows, seed: int = 0) -> Judged:
     names = np.unique(rows.groups)
     fold_of = np.random.default_rng(seed).permutation(len(names)) % FOLDS
     folds = fold_of[np.searchsorted(names, rows.groups)]
-    return Judged.joined(
+    joined = Judged.joined(
         [judge(rows.take(folds != fold), rows.take(folds == fold)) for fold in range(FOLDS)]
     )
+    return joined.take(np.argsort(np.argsort(folds, kind="stable"), kind="stable"))
 
 
 def figures(judged: Judged) -> dict[str, float | int]:
@@ -194,7 +199,7 @@ def _features(ids, structures, models, cache):  # type: ignore[no-untyped-def]
     return features
 
 
-def detection(train: Rows, usual: Judged) -> list[dict[str, object]]:
+def detection(train: Rows, usual: Judged) -> Iterator[dict[str, object]]:
     """Hold out every structure of a class in turn, and count which of its sites are flagged.
 
     Parameters
@@ -203,7 +208,6 @@ def detection(train: Rows, usual: Judged) -> list[dict[str, object]]:
         The training rows, judged by models that have seen the class in other materials.
     """
     assert train.seen is not None
-    found: list[dict[str, object]] = []
     length = KernelHead.fit(
         TrainingRows(train.features, train.targets, train.groups.tolist())
     ).head.length
@@ -211,24 +215,19 @@ def detection(train: Rows, usual: Judged) -> list[dict[str, object]]:
         # Whole materials leave the training set, so that nothing of the class stays in it.
         mine = np.isin(train.groups, np.unique(train.groups[members]))
         judged = judge(train.take(~mine), train.take(members), length)
-        plain = Judged(*(getattr(usual, field)[members] for field in Judged.__annotations__))
-        found.append(
-            {
-                "held_out": f"{what} {name}",
-                "rows": int(members.sum()),
-                "flagged": round(float(judged.outside.mean()), 3),
-                "flagged_or_unfamiliar": round(
-                    float((judged.outside | judged.unfamiliar).mean()), 3
-                ),
-                "far": round(float(judged.far.mean()), 3),
-                "error_ratio": round(float(np.median(judged.error / plain.error)), 2),
-                "coverage_95": round(float(judged.inside[:, 1].mean()), 3),
-                "within_bound": round(float((judged.error <= judged.bound).mean()), 3),
-                "within_bound_usual": round(float((plain.error <= plain.bound).mean()), 3),
-                "flagged_usual": round(float(plain.outside.mean()), 3),
-            }
-        )
-    return found
+        plain = usual.take(members)
+        yield {
+            "held_out": f"{what} {name}",
+            "rows": int(members.sum()),
+            "flagged": round(float(judged.outside.mean()), 3),
+            "flagged_or_unfamiliar": round(float((judged.outside | judged.unfamiliar).mean()), 3),
+            "far": round(float(judged.far.mean()), 3),
+            "error_ratio": round(float(np.median(judged.error / plain.error)), 2),
+            "coverage_95": round(float(judged.inside[:, 1].mean()), 3),
+            "within_bound": round(float((judged.error <= judged.bound).mean()), 3),
+            "within_bound_usual": round(float((plain.error <= plain.bound).mean()), 3),
+            "flagged_usual": round(float(plain.outside.mean()), 3),
+        }
 
 
 def _classes(sites: Sequence[Surroundings]) -> list[tuple[str, str, Mask]]:
