@@ -51,6 +51,11 @@ class CpuClock:
         self._others[process] = max(seconds, self._others.get(process, 0.0))
 
     @property
+    def others(self) -> int:
+        """How many other processes have answered."""
+        return len(self._others)
+
+    @property
     def seconds(self) -> float:
         """What has been used."""
         return time.process_time() - self._started + sum(self._others.values())
