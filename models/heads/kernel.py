@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from nearedge.errors import ModelError
 from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.heads.calibration import ErrorModel
-from nearedge.models.heads.kernel_training import KernelOptions, put_back, train
+from nearedge.models.heads.kernel_options import KernelOptions
+from nearedge.models.heads.kernel_training import put_back, train
 from nearedge.models.heads.kernel_weights import (
     error_arrays,
     process_arrays,
@@ -50,9 +51,10 @@ class KernelHead:
     process
         Predicts spectra, one alignment after the other.
     edge
-        Predicts the edge, in eV above the grid's start; None where spectra are not moved.
+        Predicts how much higher in energy a spectrum lies than a usual one, in eV; None where
+        spectra are not moved.
     shares
-        Of the edge, by which spectra were moved, shape ``(alignments,)``.
+        Of that, by which spectra were moved, shape ``(alignments,)``.
     step
         Of the grid, in eV.
     error
@@ -87,8 +89,7 @@ class KernelHead:
         ----------
         rows
             Kernel and error bars are judged on materials left out; where there is one material
-            only, on rows left out. Edges are used where every row has one and there are at least
-            50 materials.
+            only, on rows left out. Spectra are moved where there are at least 50 materials.
         options
             None takes the defaults.
         seed
@@ -163,7 +164,7 @@ class KernelHead:
         mean = self.process.outputs(cross)
         if self.edge is not None:
             at = self.edge.outputs(self.edge.covariance(self.edge.distances(points)))[:, 0]
-            mean = put_back(mean, at - self.edge.mean[0], self.shares, self.step)
+            mean = put_back(mean, at, self.shares, self.step)
         std = self.error.std(self.process.variance(cross), cross)
         return np.maximum(mean, 0.0), std, self.process.nearest(distance)
 

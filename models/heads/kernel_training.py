@@ -4,106 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from nearedge.models.heads.alignment import moved
+from nearedge.models.heads.alignment import moved, offsets
 from nearedge.models.heads.base import HeadPrediction, TrainingRows
 from nearedge.models.heads.calibration import ENOUGH_MATERIALS, ErrorModel, IntArray, Residuals
+from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.heads.kernels import KernelName, covariance, distances
-from nearedge.models.heads.posterior import Posterior, exact, low_rank
+from nearedge.models.heads.posterior import Exact, LowRank
 from nearedge.models.heads.process import Process
 from nearedge.models.heads.weighting import Weighting, find_weighting, per_feature, some_rows
 from nearedge.spectra.spectrum import FloatArray
 
 LENGTH_PER_FEATURE = 33.0 / 64.0
 """Of the Laplacian ``exp(-d/33)``, found best for the 64 M3GNet features of Cu sites."""
-RIDGE = 4e-3
+STRIDE = 0.7
+"""How much of an offset a round believes."""
+ROUNDS_WITHOUT_EDGE = 2
+"""So many more where the code states nothing to begin with."""
 LENGTH_FACTORS = (0.5, 1.0, 2.0)
 LENGTH_ROWS = 4000
 """The search for the Laplacian's length looks at this many rows at most."""
-ALIGNMENTS = "0.4,0.65,1"
 CALIBRATION_ROWS = 3000
 """Where there are inducing rows, error bars are fitted to this many others at most."""
 
 BLOCK_WEIGHTS: Mapping[str, float] = {
-    "m3gnet:1": 0.21,
-    "m3gnet:2": 0.22,
-    "m3gnet:3": 0.09,
-    "m3gnet:edges": 0.09,
-    "soap:4": 0.22,
-    "soap:5": 0.25,
-    "soap:6": 0.15,
-    "radial": 0.27,
+    "m3gnet:1": 0.24,
+    "m3gnet:2": 0.2,
+    "m3gnet:3": 0.1,
+    "m3gnet:edges": 0.1,
+    "soap:4": 0.12,
+    "soap:5": 0.2,
+    "soap:6": 0.16,
+    "radial": 0.25,
 }
 """Where the search begins: what it found for Cu by FEFF."""
 EDGE_WEIGHTS: Mapping[str, float] = {
-    "m3gnet:elements": 0.19,
-    "m3gnet:cell1": 0.15,
+    "m3gnet:elements": 0.18,
+    "m3gnet:cell1": 0.12,
+    "m3gnet:cell2": 0.09,
+    "soap:5": 0.09,
 }
-"""The same for the edge, which is a property of the material more than of the site."""
+"""The same for positions, which are a property of the material more than of the site."""
 OTHER_BLOCK = 0.07
-OTHER_EDGE_BLOCK = 0.1
+OTHER_EDGE_BLOCK = 0.06
 ONE_BLOCK = 0.4
-
-
-class KernelOptions(BaseModel):
-    """What a user may choose."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kernel: Literal["auto", "laplacian", "matern32"] = Field(
-        default="auto",
-        description="The Laplacian for one block of features, as OmniXAS's were best served; the "
-        "Matérn kernel of smoothness 3/2 with a length scale per block for several.",
-    )
-    length: float | None = Field(
-        default=None,
-        gt=0,
-        description="Of the kernel. None finds it by leaving materials out where there are at "
-        "least 50; with fewer the Laplacian takes 33/64 of the number of features. The Matérn "
-        "kernel's is a factor to all its length scales.",
-    )
-    ridge: float = Field(
-        default=RIDGE,
-        gt=0,
-        description="Variance of noise, in units of the signal's; between 1e-3 and 2e-2 it hardly "
-        "matters. Where block weights are searched for, the search begins with it.",
-    )
-    search_steps: int = Field(
-        default=20,
-        ge=0,
-        description="Steps of the search for block weights at most; 0 keeps the usual weights.",
-    )
-    alignments: str = Field(
-        default=ALIGNMENTS,
-        description="Shares of each spectrum's edge energy by which it is moved before it is "
-        "learned, joined by commas; the prediction is the mean over them. Empty moves nothing.",
-    )
-    exact_rows: int = Field(
-        default=10_000, ge=2, description="With more training rows they speak through some of them."
-    )
-    inducing_rows: int = Field(
-        default=3000, ge=2, description="How many they then are: cost grows with their square."
-    )
-
-    @field_validator("alignments")
-    @classmethod
-    def _shares(cls, value: str) -> str:
-        try:
-            shares = [float(part) for part in value.split(",") if part.strip()]
-        except ValueError:
-            raise ValueError(f"{value!r} is not numbers joined by commas, such as 0,0.65") from None
-        if not all(abs(share) <= 2 for share in shares):
-            raise ValueError(f"{value!r} has a share of the edge beyond 2")
-        return value
-
-    @property
-    def shares(self) -> list[float]:
-        """The alignments as numbers."""
-        return [float(part) for part in self.alignments.split(",") if part.strip()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,82 +92,79 @@ class _Standard:
 def train(rows: TrainingRows, options: KernelOptions, seed: int) -> Trained:
     """Train on sites and their spectra."""
     standard = _standardise(rows, options, seed)
-    kernel: KernelName = "laplacian" if len(standard.blocks) == 1 else "matern32"
-    if options.kernel != "auto":
-        kernel = options.kernel
-    edges = rows.edges
-    shares = np.array(options.shares)
-    if (
-        edges is None
-        or not np.all(np.isfinite(edges))
-        or len(standard.groups) < ENOUGH_MATERIALS
-        or not np.any(shares)
-    ):
-        edges, shares = None, np.zeros(1)
-    edge, edges_left_out = None, np.zeros(len(rows.targets))
-    if edges is not None:
-        edge, found = _process(standard, kernel, edges[:, None], EDGE_WEIGHTS, options, seed)
-        edges_left_out = edges - found.posterior.residuals.errors[:, 0]
-    aligned = _aligned(rows.targets, edges, shares, rows.step)
-    process, found = _process(standard, kernel, aligned, BLOCK_WEIGHTS, options, seed)
-    mean_edge = 0.0 if edge is None else float(edge.mean[0])
-    predicted = put_back(
-        aligned - found.posterior.residuals.errors,
-        edges_left_out - mean_edge,
-        shares,
-        rows.step,
-    )
-    residuals = Residuals(
-        rows.targets - predicted, found.posterior.residuals.variance, standard.groups
-    )
-    spread = rows.targets.std(axis=0, ddof=1)
-    error, std = _error_model(standard, residuals, found, spread, seed)
-    left_out = HeadPrediction(np.maximum(predicted, 0.0), std, found.nearest)
+    shares = np.array(options.shares(len(standard.blocks)))
+    align = len(standard.groups) >= ENOUGH_MATERIALS and bool(np.any(shares))
+    place = _stated(rows, options) if align else np.zeros(len(rows.targets))
+    begun = moved(rows.targets, place / rows.step)
+    spectra = _Solved.of(standard, begun, BLOCK_WEIGHTS, options, seed)
+    edge, left_out_place = None, place
+    if align:
+        place = _positions(rows, spectra, place, options)
+        edges = _Solved.of(standard, place[:, None], EDGE_WEIGHTS, options, seed)
+        left_out_place = place - edges.solver.left_out(place[:, None]).errors[:, 0]
+        edge = edges.process(place[:, None])
+    else:
+        shares = np.zeros(1)
+    aligned = np.concatenate([moved(rows.targets, s * place / rows.step) for s in shares], axis=1)
+    found = spectra.solver.left_out(aligned)
+    predicted = put_back(aligned - found.errors, left_out_place, shares, rows.step)
+    residuals = Residuals(rows.targets - predicted, found.variance, standard.groups)
+    error, std = _error_model(standard, residuals, spectra, seed)
     return Trained(
         center=standard.center,
         scale=standard.scale,
         mean=rows.targets.mean(axis=0),
-        process=process,
+        process=spectra.process(aligned),
         edge=edge,
         shares=shares,
         step=rows.step,
         error=error,
-        left_out=left_out,
+        left_out=HeadPrediction(np.maximum(predicted, 0.0), std, spectra.nearest),
     )
 
 
-def put_back(
-    aligned: FloatArray, from_mean: FloatArray, shares: FloatArray, step: float
+def _stated(rows: TrainingRows, options: KernelOptions) -> FloatArray:
+    """Return what the code says of positions, in eV from their mean, shape ``(n,)``."""
+    if rows.edges is None or not np.all(np.isfinite(rows.edges)):
+        return np.zeros(len(rows.targets))
+    place: FloatArray = options.edge_share * (rows.edges - rows.edges.mean())
+    return place
+
+
+def _positions(
+    rows: TrainingRows, spectra: _Solved, place: FloatArray, options: KernelOptions
 ) -> FloatArray:
+    """Return how much higher in energy each spectrum lies than a usual one, in eV, ``(n,)``."""
+    more = 0 if np.any(place) or not options.rounds else ROUNDS_WITHOUT_EDGE
+    for _ in range(options.rounds + more):
+        aligned = moved(rows.targets, place / rows.step)
+        expected = aligned - spectra.solver.left_out(aligned).errors
+        place = place + STRIDE * offsets(expected, aligned, rows.step)
+        place -= place.mean()
+    return place
+
+
+def put_back(aligned: FloatArray, place: FloatArray, shares: FloatArray, step: float) -> FloatArray:
     """Return spectra where they belong: the mean over alignments, shape ``(n, points)``.
 
     Parameters
     ----------
     aligned
         One alignment after the other, shape ``(n, alignments * points)``.
-    from_mean
-        Edge energies counted from their mean over the training rows, in eV, shape ``(n,)``.
+    place
+        How much higher in energy each lies than a usual one, in eV, shape ``(n,)``.
     shares
-        Of the edge, by which spectra were moved, shape ``(alignments,)``.
+        Of that, by which spectra were moved, shape ``(alignments,)``.
     step
         Of the grid, in eV.
     """
     parts = np.split(aligned, len(shares), axis=1)
     back = [
-        moved(part, -share * from_mean / step) if share else part
+        moved(part, -share * place / step) if share else part
         for part, share in zip(parts, shares, strict=True)
     ]
     mean: FloatArray = np.mean(back, axis=0)
     return mean
-
-
-def _aligned(
-    targets: FloatArray, edges: FloatArray | None, shares: FloatArray, step: float
-) -> FloatArray:
-    if edges is None:
-        return targets
-    from_mean = edges - edges.mean()
-    return np.concatenate([moved(targets, share * from_mean / step) for share in shares], axis=1)
 
 
 def _standardise(rows: TrainingRows, options: KernelOptions, seed: int) -> _Standard:
@@ -245,20 +189,68 @@ def _standardise(rows: TrainingRows, options: KernelOptions, seed: int) -> _Stan
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    posterior: Posterior
+    """A metric, and all rows ready to answer for any targets.
+
+    `kernel` is among the inducing rows, `nearest` how far each row is from those of others.
+    """
+
+    metric: Process
+    solver: Exact | LowRank
     kernel: FloatArray
     nearest: FloatArray
 
+    @classmethod
+    def of(
+        cls,
+        standard: _Standard,
+        targets: FloatArray,
+        usual: Mapping[str, float],
+        options: KernelOptions,
+        seed: int,
+    ) -> Self:
+        """Choose the metric for some targets, and solve."""
+        metric = _metric(standard, targets, usual, options, seed)
+        groups = standard.groups
+        code = np.empty(len(targets), dtype=np.intp)
+        for number, rows in enumerate(groups):
+            code[rows] = number
+        if standard.inducing is None:
+            found = metric.distances(standard.features)
+            kernel = metric.covariance(found)
+            nearest = metric.nearest(_others(found, code, code))
+            return cls(metric, Exact.of(kernel, metric.ridge, groups), kernel, nearest)
+        inducing, nearest = standard.inducing, np.empty(len(targets))
+        kernel = metric.covariance(metric.distances(standard.features[inducing]))
 
-def _process(
+        def cross(part: slice) -> FloatArray:
+            found = metric.distances(standard.features[part])
+            nearest[part] = metric.nearest(_others(found, code[part], code[inducing]))
+            return metric.covariance(found)
+
+        solver = LowRank.of(kernel, cross, len(targets), metric.ridge, groups)
+        return cls(metric, solver, kernel, nearest)
+
+    def process(self, targets: FloatArray) -> Process:
+        """Return the process that predicts such targets."""
+        return replace(
+            self.metric,
+            solution=self.solver.solution(targets),
+            mean=targets.mean(axis=0),
+            noise_factor=self.solver.noise_factor,
+        )
+
+
+def _metric(
     standard: _Standard,
-    kernel: KernelName,
     targets: FloatArray,
     usual: Mapping[str, float],
     options: KernelOptions,
     seed: int,
-) -> tuple[Process, _Solved]:
-    """Choose the metric for some targets, and solve."""
+) -> Process:
+    """Return a process that knows its kernel and nothing else."""
+    kernel: KernelName = "laplacian" if len(standard.blocks) == 1 else "matern32"
+    if options.kernel != "auto":
+        kernel = options.kernel
     if kernel == "laplacian":
         factors, ridge = np.ones(len(standard.center)), options.ridge
         length = options.length or _best_length(standard, targets, ridge, seed)
@@ -267,35 +259,7 @@ def _process(
         factors = per_feature(standard.blocks, weighting.weights, standard.varying)
         length, ridge = options.length or 1.0, weighting.ridge
     train = standard.train if kernel == "laplacian" else standard.train.astype(np.float32)
-    unsolved = np.zeros((len(train), targets.shape[1]))
-    mean = targets.mean(axis=0)
-    process = Process(kernel, train, factors, length, ridge, unsolved, mean)
-    solved = _solve(standard, process, targets)
-    posterior = solved.posterior
-    return replace(
-        process, solution=posterior.solution, noise_factor=posterior.noise_factor
-    ), solved
-
-
-def _solve(standard: _Standard, process: Process, targets: FloatArray) -> _Solved:
-    groups = standard.groups
-    code = np.empty(len(targets), dtype=np.intp)
-    for number, rows in enumerate(groups):
-        code[rows] = number
-    if standard.inducing is None:
-        found = process.distances(standard.features)
-        nearest = process.nearest(_others(found, code, code))
-        kernel = process.covariance(found)
-        return _Solved(exact(kernel, targets, process.ridge, groups), kernel, nearest)
-    inducing, nearest = standard.inducing, np.empty(len(targets))
-    kernel = process.covariance(process.distances(standard.features[inducing]))
-
-    def cross(part: slice) -> FloatArray:
-        found = process.distances(standard.features[part])
-        nearest[part] = process.nearest(_others(found, code[part], code[inducing]))
-        return process.covariance(found)
-
-    return _Solved(low_rank(kernel, cross, targets, process.ridge, groups), kernel, nearest)
+    return Process(kernel, train, factors, length, ridge, np.zeros((len(train), 0)), np.zeros(0))
 
 
 def _others(distance: FloatArray, codes: IntArray, inducing_codes: IntArray) -> FloatArray:
@@ -334,7 +298,7 @@ def _best_length(standard: _Standard, targets: FloatArray, ridge: float, seed: i
     scores: dict[float, float] = {}
     for factor in LENGTH_FACTORS:
         kernel = covariance("laplacian", found / (factor * default))
-        scores[factor * default] = exact(kernel, targets[chosen], ridge, own).residuals.score()
+        scores[factor * default] = Exact.of(kernel, ridge, own).left_out(targets[chosen]).score()
     best: float = min(scores, key=lambda length: scores[length])
     return best
 
@@ -357,13 +321,14 @@ def whole_groups(
 
 
 def _error_model(
-    standard: _Standard, residuals: Residuals, solved: _Solved, spread: FloatArray, seed: int
+    standard: _Standard, residuals: Residuals, solved: _Solved, seed: int
 ) -> tuple[ErrorModel, FloatArray]:
     """Fit the error bars; return them and those of the training rows left out.
 
     Without its own inducing rows a material is predicted worse than a new one is, so where there
     are inducing rows only other materials are looked at, and none has a level of its own.
     """
+    spread = standard.rows.targets.std(axis=0, ddof=1)
     if standard.inducing is None:
         return ErrorModel.fit(residuals, solved.kernel, spread)
     own = np.zeros(len(standard.features), dtype=bool)

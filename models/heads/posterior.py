@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -29,78 +30,136 @@ CrossKernel = Callable[[slice], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
-    """What is left of the training rows.
+class Exact:
+    """All rows, all pairs of which are known.
 
     Parameters
     ----------
-    solution
-        What kernels to the inducing rows are multiplied with, shape ``(m, outputs)``.
-    residuals
-        Of all training rows, each with its material left out.
-    noise_factor
-        Lower Cholesky factor that brings back the variance that inducing rows alone would not
-        have, shape ``(m, m)``; None where all rows are inducing ones.
+    inverse
+        Of the kernel matrix with its ridge, shape ``(n, n)``.
+    groups
+        Row numbers of each material.
     """
 
-    solution: FloatArray
-    residuals: Residuals
-    noise_factor: FloatArray | None = None
+    inverse: FloatArray
+    groups: list[IntArray]
+    noise_factor: None = None
+
+    @classmethod
+    def of(cls, kernel: FloatArray, ridge: float, groups: list[IntArray]) -> Self:
+        """Prepare for any targets."""
+        return cls(ridged_inverse(kernel, ridge), groups)
+
+    def solution(self, targets: FloatArray) -> FloatArray:
+        """Return what kernels to the rows are multiplied with, shape ``(n, outputs)``."""
+        solution: FloatArray = self.inverse @ (targets - targets.mean(axis=0))
+        return solution
+
+    def left_out(self, targets: FloatArray) -> Residuals:
+        """Return the residuals of all rows, each with its material left out."""
+        return leave_group_out(self.inverse, targets, self.groups)
 
 
-def exact(
-    kernel: FloatArray, targets: FloatArray, ridge: float, groups: list[IntArray]
-) -> Posterior:
-    """Return the posterior of rows with all pairs of which the kernel is known, ``(n, n)``."""
-    inverse = ridged_inverse(kernel, ridge)
-    solution: FloatArray = inverse @ (targets - targets.mean(axis=0))
-    return Posterior(solution, leave_group_out(inverse, targets, groups))
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """All rows through the inducing ones.
 
-
-def low_rank(
-    inducing_kernel: FloatArray,
-    cross: CrossKernel,
-    targets: FloatArray,
-    ridge: float,
-    groups: list[IntArray],
-) -> Posterior:
-    """Return the posterior through inducing rows.
-
-    Parameters
-    ----------
-    inducing_kernel
-        Among the inducing rows, shape ``(m, m)``.
-    cross
-        The kernel between a slice of the rows and the inducing rows, shape ``(size, m)``.
-    targets
-        Shape ``(n, outputs)``.
-
-    Notes
-    -----
     With ``F = K_nm L^-T``, L the factor of K_mm, it is ridge regression on the m columns of F:
     ``A = F^T F + ridge``, and leaving rows g out divides by ``1 - F_g A^-1 F_g^T``.
+
+    Parameters
+    ----------
+    columns
+        F, shape ``(n, m)``; in single precision, since for 50,000 rows it is the largest array.
+    factor, noise_factor
+        Lower Cholesky factors of K_mm and of A, shape ``(m, m)`` each. The second brings back the
+        variance that inducing rows alone would not have.
+    ridge
+        Variance of noise.
+    groups
+        Row numbers of each material.
     """
-    rows, size = len(targets), len(inducing_kernel)
-    factor = inducing_factor(inducing_kernel)
-    centred = targets - targets.mean(axis=0)
-    # Single precision: for 50,000 rows it is the largest array by far.
-    columns = np.empty((rows, size), dtype=np.float32)
-    gram = np.diag(np.full(size, ridge))
-    for start in range(0, rows, _CHUNK):
-        part = slice(start, min(start + _CHUNK, rows))
-        found = solve_triangular(factor, cross(part).T, lower=True, check_finite=False).T
-        columns[part] = found
-        gram += found.T @ found
-    right = sum(
-        columns[start : start + _CHUNK].T.astype(np.float64) @ centred[start : start + _CHUNK]
-        for start in range(0, rows, _CHUNK)
-    )
-    noise_factor = np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
-    half = solve_triangular(noise_factor, right, lower=True, check_finite=False)
-    weights = solve_triangular(noise_factor, half, lower=True, trans="T", check_finite=False)
-    residuals = _leave_out_columns(columns, noise_factor, centred, weights, ridge, groups)
-    solution = solve_triangular(factor, weights, lower=True, trans="T", check_finite=False)
-    return Posterior(solution, residuals, noise_factor)
+
+    columns: Float32Array
+    factor: FloatArray
+    noise_factor: FloatArray
+    ridge: float
+    groups: list[IntArray]
+
+    @classmethod
+    def of(
+        cls,
+        inducing_kernel: FloatArray,
+        cross: CrossKernel,
+        rows: int,
+        ridge: float,
+        groups: list[IntArray],
+    ) -> Self:
+        """Prepare for any targets.
+
+        Parameters
+        ----------
+        inducing_kernel
+            Among the inducing rows, shape ``(m, m)``.
+        cross
+            The kernel between a slice of the rows and the inducing rows, shape ``(size, m)``.
+        rows
+            How many there are.
+        """
+        factor = inducing_factor(inducing_kernel)
+        columns = np.empty((rows, len(factor)), dtype=np.float32)
+        gram = np.diag(np.full(len(factor), ridge))
+        for start in range(0, rows, _CHUNK):
+            part = slice(start, min(start + _CHUNK, rows))
+            found = solve_triangular(factor, cross(part).T, lower=True, check_finite=False).T
+            columns[part] = found
+            gram += found.T @ found
+        noise_factor = np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
+        return cls(columns, factor, noise_factor, ridge, groups)
+
+    def solution(self, targets: FloatArray) -> FloatArray:
+        """Return what kernels to the inducing rows are multiplied with, ``(m, outputs)``."""
+        weights = self._weights(targets - targets.mean(axis=0))
+        solution: FloatArray = solve_triangular(
+            self.factor, weights, lower=True, trans="T", check_finite=False
+        )
+        return solution
+
+    def left_out(self, targets: FloatArray) -> Residuals:
+        """Return the residuals of all rows, each with its material left out.
+
+        A material that has inducing rows is predicted worse without its other rows than a new one
+        is: those rows still take part and nothing holds them.
+        """
+        centred = targets - targets.mean(axis=0)
+        weights = self._weights(centred)
+        errors = np.empty_like(centred)
+        variance = np.empty(len(centred))
+        for block in _blocks(self.groups):
+            numbers = np.concatenate(block)
+            found = self.columns[numbers].astype(np.float64)
+            half = solve_triangular(self.noise_factor, found.T, lower=True, check_finite=False).T
+            left = centred[numbers] - found @ weights
+            unseen = np.maximum(1.0 - np.einsum("ij,ij->i", found, found), 0.0)
+            start = 0
+            for rows in block:
+                own = slice(start, start + len(rows))
+                start += len(rows)
+                kept = np.eye(len(rows)) - half[own] @ half[own].T
+                errors[rows] = np.linalg.solve(kept, left[own])
+                variance[rows] = self.ridge * np.diag(np.linalg.inv(kept)) + unseen[own]
+        return Residuals(errors, np.maximum(variance, _TINY), self.groups)
+
+    def _weights(self, centred: FloatArray) -> FloatArray:
+        right = np.zeros((len(self.factor), centred.shape[1]))
+        for start in range(0, len(centred), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            right += self.columns[part].T.astype(np.float64) @ centred[part]
+        half = solve_triangular(self.noise_factor, right, lower=True, check_finite=False)
+        weights: FloatArray = solve_triangular(
+            self.noise_factor, half, lower=True, trans="T", check_finite=False
+        )
+        return weights
 
 
 def inducing_factor(inducing_kernel: FloatArray) -> FloatArray:
@@ -108,31 +167,6 @@ def inducing_factor(inducing_kernel: FloatArray) -> FloatArray:
     matrix = inducing_kernel.copy()
     matrix[np.diag_indices_from(matrix)] += JITTER
     return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
-
-
-def _leave_out_columns(
-    columns: Float32Array,
-    noise_factor: FloatArray,
-    centred: FloatArray,
-    weights: FloatArray,
-    ridge: float,
-    groups: list[IntArray],
-) -> Residuals:
-    errors = np.empty_like(centred)
-    variance = np.empty(len(centred))
-    for block in _blocks(groups):
-        found = columns[np.concatenate(block)].astype(np.float64)
-        half = solve_triangular(noise_factor, found.T, lower=True, check_finite=False).T
-        left = centred[np.concatenate(block)] - found @ weights
-        unseen = 1.0 - np.einsum("ij,ij->i", found, found)
-        start = 0
-        for rows in block:
-            own = slice(start, start + len(rows))
-            start += len(rows)
-            kept = np.eye(len(rows)) - half[own] @ half[own].T
-            errors[rows] = np.linalg.solve(kept, left[own])
-            variance[rows] = ridge * np.diag(np.linalg.inv(kept)) + np.maximum(unseen[own], 0.0)
-    return Residuals(errors, np.maximum(variance, _TINY), groups)
 
 
 def _blocks(groups: list[IntArray]) -> list[list[IntArray]]:
