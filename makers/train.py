@@ -277,7 +277,9 @@ def _fit(
 
 
 def _by_folds(plan: Plan, parts: Sequence[Rows], checkpoints: Path | None) -> HeadPrediction | None:
-    if plan.folds == 0:
+    # A parent has mostly learned from these very materials, so that leaving them out of the second
+    # training alone would make it look better than it is.
+    if plan.folds == 0 or plan.parent is not None:
         return None
     return predict_left_out(
         head_kind(plan.head),
@@ -285,7 +287,6 @@ def _by_folds(plan: Plan, parts: Sequence[Rows], checkpoints: Path | None) -> He
         plan.options,
         plan.folds,
         seed=plan.seed,
-        parent=None if plan.parent is None else plan.parent.head,
         checkpoints=checkpoints,
     )
 

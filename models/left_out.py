@@ -58,14 +58,13 @@ def predict_left_out(
     folds: int,
     *,
     seed: int = 0,
-    parent: Head | None = None,
     checkpoints: Path | None = None,
 ) -> HeadPrediction:
     """Train once for each fold on the others, and predict it.
 
     Parameters
     ----------
-    kind, options, seed, parent
+    kind, options, seed
         As `Head.fit` takes them.
     checkpoints
         A folder for what a killed run goes on from; a fold that was trained is not trained again.
@@ -76,7 +75,7 @@ def predict_left_out(
     for number, held in enumerate(parts):
         others = np.setdiff1d(np.arange(len(rows.targets)), held)
         folder = None if checkpoints is None else checkpoints / f"fold-{number}"
-        head = _fitted(kind, rows.take(others), options, seed, parent, folder)
+        head = _fitted(kind, rows.take(others), options, seed, folder)
         found = head.predict(rows.features[held])
         mean[held], std[held], distance[held] = found.mean, found.std, found.distance
     return HeadPrediction(mean, std, distance)
@@ -87,16 +86,15 @@ def _fitted(
     rows: TrainingRows,
     options: BaseModel,
     seed: int,
-    parent: Head | None,
     folder: Path | None,
 ) -> Head:
     if folder is None:
-        return kind.fit(rows, options, seed=seed, parent=parent).head
+        return kind.fit(rows, options, seed=seed).head
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / _HEAD
     if done.exists():
         return kind.from_bytes(done.read_bytes())
-    head = kind.fit(rows, options, seed=seed, parent=parent, checkpoints=folder / "training").head
+    head = kind.fit(rows, options, seed=seed, checkpoints=folder / "training").head
     # Named when it is whole: a killed run must not leave half a head under that name.
     draft = folder / f"{_HEAD}.part"
     draft.write_bytes(head.to_bytes())
