@@ -88,8 +88,9 @@ class HeadPrediction:
         Standard deviation in the same unit, shape ``(n_sites, points)``: 68 % of spectra of
         materials not seen in training lie within one, 95 % within 1.96 of them.
     distance
-        How far each site is from the nearest training site, in a measure of the head's own, shape
-        ``(n_sites,)``. Zero is a training site.
+        How far each site is from the nearest training site: a mean over features of their
+        difference in standard deviations, weighted as the head weighs them, shape ``(n_sites,)``.
+        Zero is a training site.
     """
 
     mean: FloatArray

@@ -64,10 +64,11 @@ class Process:
     def nearest(self, distance: FloatArray) -> FloatArray:
         """Return how far each point is from the nearest inducing row, shape ``(n,)``.
 
-        For the Laplacian the mean over features of their difference in standard deviations; for the
-        Matérn kernel in length scales.
+        The mean over features of their difference in standard deviations; for the Matérn kernel the
+        root of the mean square, weighted as it weighs its blocks.
         """
-        unit = len(self.factors) if self.kernel == "laplacian" else self.length
+        squares = float(np.sum(self.factors**2))
+        unit = squares if self.kernel == "laplacian" else np.sqrt(squares)
         nearest: FloatArray = distance.min(axis=1) / unit
         return nearest
 
