@@ -231,9 +231,11 @@ def folds_of(case: Case) -> NDArray[np.intp]:
 
 def some_of(rows: TrainingRows, most: int) -> TrainingRows:
     """Return the rows of as many materials, drawn at random, as have at most so many rows."""
-    order = np.random.default_rng(0).permutation(sorted(set(rows.groups), key=str))
     sizes = Counter(rows.groups)
-    kept = set(order[np.cumsum([sizes[name] for name in order]) <= most])
+    names = sorted(sizes, key=str)
+    order = [names[number] for number in np.random.default_rng(0).permutation(len(names))]
+    counts = np.cumsum([sizes[name] for name in order])
+    kept = {name for name, count in zip(order, counts, strict=True) if count <= most}
     return rows.take(np.flatnonzero([group in kept for group in rows.groups]))
 
 
@@ -257,7 +259,7 @@ class Below:
 
     @classmethod
     def of(cls, case: Case, judged: NDArray[np.bool_]) -> Below:
-        names = {case.vasp.groups[number] for number in np.flatnonzero(judged)}
+        names = {group for group, mine in zip(case.vasp.groups, judged, strict=True) if mine}
         allowed = [n for n, group in enumerate(case.feff.groups) if group not in names]
         rows = case.feff.take(np.array(allowed, dtype=np.intp))
         started = time.process_time()

@@ -107,5 +107,6 @@ def _computed(
         computed = [stored[site] for site in orbit.equivalent if site in stored]
         if computed:
             # Equivalent sites have one spectrum; where several were computed they differ by noise.
-            found |= dict.fromkeys(orbit.equivalent, np.mean(computed, axis=0))
+            mean: FloatArray = np.mean(computed, axis=0)
+            found.update((site, mean) for site in orbit.equivalent)
     return found
