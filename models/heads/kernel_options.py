@@ -49,14 +49,8 @@ class KernelOptions(BaseModel):
         default=0.65,
         ge=-2,
         le=2,
-        description="Share of the code's zero of energy, where all spectra have one, that their "
-        "positions begin with.",
-    )
-    rounds: int = Field(
-        default=1,
-        ge=0,
-        description="How often positions are corrected by how spectra lie against what other "
-        "materials let one expect; where the code states no zero, two rounds more.",
+        description="How far spectra follow the code's zero of energy; where not all state one, "
+        "none is moved.",
     )
     exact_rows: int = Field(
         default=10_000, ge=2, description="With more training rows they speak through some of them."

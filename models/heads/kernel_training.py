@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from nearedge.models.heads.alignment import moved, offsets
+from nearedge.models.heads.alignment import moved
 from nearedge.models.heads.base import HeadPrediction, TrainingRows
 from nearedge.models.heads.calibration import ENOUGH_MATERIALS, ErrorModel, IntArray, Residuals
 from nearedge.models.heads.kernel_options import KernelOptions
@@ -20,10 +20,6 @@ from nearedge.spectra.spectrum import FloatArray
 
 LENGTH_PER_FEATURE = 33.0 / 64.0
 """Of the Laplacian ``exp(-d/33)``, found best for the 64 M3GNet features of Cu sites."""
-STRIDE = 0.7
-"""How much of an offset a round believes."""
-ROUNDS_WITHOUT_EDGE = 2
-"""So many more where the code states nothing to begin with."""
 LENGTH_FACTORS = (0.5, 1.0, 2.0)
 LENGTH_ROWS = 4000
 """The search for the Laplacian's length looks at this many rows at most."""
@@ -94,12 +90,11 @@ def train(rows: TrainingRows, options: KernelOptions, seed: int) -> Trained:
     standard = _standardise(rows, options, seed)
     shares = np.array(options.shares(len(standard.blocks)))
     align = len(standard.groups) >= ENOUGH_MATERIALS and bool(np.any(shares))
-    place = _stated(rows, options) if align else np.zeros(len(rows.targets))
+    place = _positions(rows, options) if align else np.zeros(len(rows.targets))
     begun = moved(rows.targets, place / rows.step)
     spectra = _Solved.of(standard, begun, BLOCK_WEIGHTS, options, seed)
     edge, left_out_place = None, place
-    if align:
-        place = _positions(rows, spectra, place, options)
+    if np.any(place):
         edges = _Solved.of(standard, place[:, None], EDGE_WEIGHTS, options, seed)
         left_out_place = place - edges.solver.left_out(place[:, None]).errors[:, 0]
         edge = edges.process(place[:, None])
@@ -123,24 +118,11 @@ def train(rows: TrainingRows, options: KernelOptions, seed: int) -> Trained:
     )
 
 
-def _stated(rows: TrainingRows, options: KernelOptions) -> FloatArray:
+def _positions(rows: TrainingRows, options: KernelOptions) -> FloatArray:
     """Return what the code says of positions, in eV from their mean, shape ``(n,)``."""
     if rows.edges is None or not np.all(np.isfinite(rows.edges)):
         return np.zeros(len(rows.targets))
     place: FloatArray = options.edge_share * (rows.edges - rows.edges.mean())
-    return place
-
-
-def _positions(
-    rows: TrainingRows, spectra: _Solved, place: FloatArray, options: KernelOptions
-) -> FloatArray:
-    """Return how much higher in energy each spectrum lies than a usual one, in eV, ``(n,)``."""
-    more = 0 if np.any(place) or not options.rounds else ROUNDS_WITHOUT_EDGE
-    for _ in range(options.rounds + more):
-        aligned = moved(rows.targets, place / rows.step)
-        expected = aligned - spectra.solver.left_out(aligned).errors
-        place = place + STRIDE * offsets(expected, aligned, rows.step)
-        place -= place.mean()
     return place
 
 

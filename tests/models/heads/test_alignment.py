@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nearedge.models.heads.alignment import moved, offsets
+from nearedge.models.heads.alignment import moved
 
 
 def test_a_spectrum_moves_to_lower_energies_by_its_own_shift() -> None:
@@ -27,12 +27,3 @@ def test_beyond_the_ends_their_values_go_on() -> None:
     spectrum = np.array([[1.0, 2.0, 4.0]])
     assert moved(spectrum, np.array([50.0])) == pytest.approx(4.0)
     assert moved(spectrum, np.array([-50.25])) == pytest.approx(1.0)
-
-
-def test_an_offset_is_found_and_a_flat_spectrum_has_none() -> None:
-    x = np.arange(141) * 0.25
-    places = np.array([0.0, 0.33, -0.8])
-    found = np.stack([np.exp(-(((x - 15 - place) / 1.5) ** 2)) for place in places])
-    expected = np.repeat(found[:1], 3, axis=0)
-    assert offsets(expected, found, 0.25) == pytest.approx(places, abs=0.05)
-    assert offsets(np.ones((2, 9)), np.ones((2, 9)), 0.25) == pytest.approx(0.0)
