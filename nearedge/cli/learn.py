@@ -99,7 +99,7 @@ def _peak(spectrum: SiteSpectrum | AverageSpectrum) -> list[str]:
 
 def featurize(
     structures: opt.Files,
-    featurizer: Annotated[str, typer.Option(help="m3gnet or chgnet.")] = "m3gnet",
+    featurizer: Annotated[str, typer.Option(help="As `train` takes it.")] = "m3gnet",
     absorber: Annotated[
         str | None, typer.Option("--absorber", help="Only sites of this element.")
     ] = None,

@@ -36,7 +36,11 @@ Set = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="An option of the head; may be repeated."),
 ]
 FeaturizerSpec = Annotated[
-    str, typer.Option(help="m3gnet, chgnet, soap:4, acsf, blocks as m3gnet:1,2,3, sums by +.")
+    str | None,
+    typer.Option(
+        help="m3gnet, chgnet, soap:4, acsf, radial, blocks as m3gnet:1,2,3, sums by +, or the "
+        "recipe `default`. Default: that recipe for the kernel, m3gnet for other heads."
+    ),
 ]
 ModelName = Annotated[str | None, typer.Option(help="Name of the model; default: the data set's.")]
 Parts = Annotated[str, typer.Option(help="Parts to learn from, as a,b.")]
@@ -69,7 +73,7 @@ def train(
     datasets: Datasets,
     head: HeadName = "kernel",
     settings_of_head: Set = None,
-    featurizer: FeaturizerSpec = "m3gnet",
+    featurizer: FeaturizerSpec = None,
     name: ModelName = None,
     parts: Parts = "train",
     parent: Annotated[
@@ -100,7 +104,7 @@ def train(
         model=opt.checked_project(name),
         head=head,
         options=_options(settings_of_head or []),
-        featurizer=featurizer,
+        featurizer=featurizer or _usual_featurizer(head),
         inputs=None if inputs is None else tuple(opt.separated(inputs.replace("none", ""))),
         parts=_parts(parts),
         folds=folds,
@@ -108,6 +112,11 @@ def train(
         again=again,
     )
     _train(maker, datasets, parent, input_dataset, input_model, as_json=as_json)
+
+
+def _usual_featurizer(head: str) -> str:
+    """Return what serves a head best: the kernel weighs many blocks, a network takes one."""
+    return "default" if head == "kernel" else "m3gnet"
 
 
 def finetune(
@@ -148,7 +157,7 @@ def search(
             "factor of four either way.",
         ),
     ] = None,
-    featurizer: FeaturizerSpec = "m3gnet",
+    featurizer: FeaturizerSpec = None,
     name: ModelName = None,
     parts: Parts = "train",
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
@@ -181,7 +190,7 @@ def search(
             model=opt.checked_project(name),
             head=head,
             options=_options(settings_of_head or []),
-            featurizer=featurizer,
+            featurizer=featurizer or _usual_featurizer(head),
             parts=_parts(parts),
             folds=folds,
             seed=seed,
