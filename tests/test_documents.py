@@ -21,7 +21,6 @@ from nearedge.schemas import CalculationDoc, DatasetDoc, ModelCard, SpectrumDoc,
 from nearedge.schemas.benchmark import BenchmarkDoc
 from nearedge.schemas.convergence import ConvergenceDoc
 from nearedge.schemas.document import Document
-from nearedge.schemas.trial import TrialDoc
 from nearedge.schemas.styles import DescriptorsDoc, StylesDoc
 from nearedge.settings import Settings
 
