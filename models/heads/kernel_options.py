@@ -38,6 +38,12 @@ class KernelOptions(BaseModel):
         ge=0,
         description="Steps of the search for block weights at most; 0 keeps the usual weights.",
     )
+    feature_steps: int = Field(
+        default=50,
+        ge=0,
+        description="Steps of the search for how much single features of the blocks count, where "
+        "there are at least 1000 rows; 0 lets a block's features count the same.",
+    )
     alignments: str | None = Field(
         default=None,
         description="Shares of each spectrum's position by which it is moved before it is learned, "

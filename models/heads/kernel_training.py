@@ -15,7 +15,14 @@ from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.heads.kernels import KernelName, covariance, distances
 from nearedge.models.heads.posterior import Exact, LowRank
 from nearedge.models.heads.process import Process
-from nearedge.models.heads.weighting import Weighting, find_weighting, per_feature, some_rows
+from nearedge.models.heads.relevance import ENOUGH_ROWS, find_relevance
+from nearedge.models.heads.weighting import (
+    SEARCH_ROWS,
+    Weighting,
+    find_weighting,
+    per_feature,
+    some_rows,
+)
 from nearedge.spectra.spectrum import FloatArray
 
 LENGTH_PER_FEATURE = 33.0 / 64.0
@@ -240,6 +247,17 @@ def _metric(
         weighting = _weighting(standard, targets, usual, options, seed)
         factors = per_feature(standard.blocks, weighting.weights, standard.varying)
         length, ridge = options.length or 1.0, weighting.ridge
+        # One number a row does not tell thousands of length scales apart; a spectrum does.
+        enough = len(targets) >= ENOUGH_ROWS and len(standard.groups) >= ENOUGH_MATERIALS
+        if enough and targets.shape[1] > 1 and options.feature_steps:
+            factors *= find_relevance(
+                standard.features * factors,
+                targets,
+                standard.groups,
+                ridge,
+                options.feature_steps,
+                seed,
+            )
     train = standard.train if kernel == "laplacian" else standard.train.astype(np.float32)
     return Process(kernel, train, factors, length, ridge, np.zeros((len(train), 0)), np.zeros(0))
 
@@ -264,7 +282,8 @@ def _weighting(
     start = Weighting(np.array(weights), options.ridge)
     if len(standard.groups) < ENOUGH_MATERIALS or not options.search_steps:
         return start
-    chosen, own = some_rows(standard.groups, seed)
+    order = np.random.default_rng(seed).permutation(len(standard.groups))
+    chosen, own = some_rows(standard.groups, order, SEARCH_ROWS)
     unit = per_feature(blocks, np.ones(len(blocks)), standard.varying)
     features = standard.features[chosen] * unit
     return find_weighting(features, blocks, targets[chosen], own, start, options.search_steps)

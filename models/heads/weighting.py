@@ -65,15 +65,23 @@ def per_feature(blocks: Mapping[str, int], weights: FloatArray, varying: FloatAr
     return factors
 
 
-def some_rows(groups: Sequence[IntArray], seed: int) -> tuple[IntArray, list[IntArray]]:
-    """Return rows for the search, and their materials counted within them."""
-    generator = np.random.default_rng(seed)
+def some_rows(
+    groups: Sequence[IntArray], order: IntArray, most: int
+) -> tuple[IntArray, list[IntArray]]:
+    """Return rows for a search, `most` at most, and their materials counted within them.
+
+    Parameters
+    ----------
+    order
+        Of the materials: the first ones are taken.
+    """
     chosen: list[IntArray] = []
     own: list[IntArray] = []
     count = 0
-    for number in generator.permutation(len(groups)):
-        rows = generator.permutation(groups[number])[:SITES_PER_MATERIAL]
-        if count + len(rows) > SEARCH_ROWS:
+    for number in order:
+        # Any of them would do: a material's sites are in no order.
+        rows = groups[number][:SITES_PER_MATERIAL]
+        if own and count + len(rows) > most:
             break
         chosen.append(rows)
         own.append(np.arange(count, count + len(rows)))
@@ -108,7 +116,7 @@ def find_weighting(
     ends = np.cumsum(list(blocks.values()))
     parts = np.split(features.astype(np.float32), ends[:-1], axis=1)
     squared = np.stack([squared_distances(part, part) for part in parts])
-    reduced = _principal(targets)
+    reduced = principal_components(targets)
     share = BELIEF * min(1.0, 100.0 / len(groups))
     origin = np.concatenate([np.log(start.weights), [0.5 * np.log(start.ridge)]])
 
@@ -129,7 +137,7 @@ def find_weighting(
     return Weighting(np.exp(at[:-1]), float(np.exp(2 * at[-1])))
 
 
-def _principal(targets: FloatArray) -> FloatArray:
+def principal_components(targets: FloatArray) -> FloatArray:
     """Return the leading components, scaled so that a row's squares sum to one on average."""
     centred = targets - targets.mean(axis=0)
     left, size, _ = np.linalg.svd(centred, full_matrices=False)
@@ -145,7 +153,27 @@ def _loss(
     weights: FloatArray,
     ridge: float,
 ) -> tuple[float, FloatArray]:
-    """Return the squared error with each material left out, and its slope.
+    """Return the error of some weights, and its slope in the logarithms of all and of the noise."""
+    total = np.tensordot((weights**2).astype(np.float32), squared, axes=1)
+    loss, slope, by_ridge = left_out_error(total, targets, groups, ridge)
+    gradient = 2 * weights**2 * [float(np.vdot(slope, part)) for part in squared]
+    return loss, np.array([*gradient, 2 * ridge * by_ridge])
+
+
+def left_out_error(
+    squared: Float32Array, targets: FloatArray, groups: list[IntArray], ridge: float
+) -> tuple[float, Float32Array, float]:
+    """Return the squared error with each material left out, and its slopes.
+
+    Parameters
+    ----------
+    squared
+        Squared distances in length scales, shape ``(n, n)``.
+
+    Returns
+    -------
+    tuple
+        The error; its slope in the squared distances, shape ``(n, n)``; and in the ridge.
 
     Notes
     -----
@@ -154,8 +182,7 @@ def _loss(
     ``dQ = -Q dK Q`` follows, with ``s = Q[g, g]^-1`` times the slope of the loss in r, the slope
     ``Q (B Q - S a^T)`` in K, B being block-diagonal of ``s r^T`` and S of the rows s.
     """
-    total = np.tensordot((weights**2).astype(np.float32), squared, axes=1).astype(np.float64)
-    scaled = np.sqrt(3.0 * total)
+    scaled = np.sqrt(3.0 * squared.astype(np.float64))
     decay = np.exp(-scaled)
     inverse = ridged_inverse((1.0 + scaled) * decay, ridge)
     solution = inverse @ targets
@@ -170,6 +197,4 @@ def _loss(
         pulled[rows] = 2 * share * own @ residual
         mixed[rows] = (pulled[rows] @ residual.T) @ inverse[rows]
     slope = inverse @ (mixed - pulled @ solution.T)
-    by_distance = (-1.5 * slope * decay).astype(np.float32)
-    gradient = 2 * weights**2 * [float(np.vdot(by_distance, part)) for part in squared]
-    return loss, np.array([*gradient, 2 * ridge * float(np.trace(slope))])
+    return loss, (-1.5 * slope * decay).astype(np.float32), float(np.trace(slope))
