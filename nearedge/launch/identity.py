@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -33,33 +34,39 @@ class WorkerIdentity:
         Number of the process.
     started
         When it started, in seconds since the epoch.
+    batch
+        The batch job that it runs in, such as ``slurm:1234``, ``pbs:77.head`` or ``sge:9``; None
+        outside of one.
     """
 
     host: str
     machine: str
     pid: int
     started: float
+    batch: str | None = None
 
     @classmethod
     def of_this_process(cls) -> Self:
         """Return the identity of the running process."""
         pid = os.getpid()
         started = psutil.Process(pid).create_time()
-        return cls(socket.gethostname(), this_machine(), pid, started)
+        return cls(socket.gethostname(), this_machine(), pid, started, batch_job())
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """Read what `name` gives, or return None for a worker that is not one of ours."""
         try:
-            host, machine, pid, started = name.split("|")
-            return cls(host, machine, int(pid), float(started))
+            host, machine, pid, started, *batch = name.split("|")
+            (of_batch,) = batch or [None]
+            return cls(host, machine, int(pid), float(started), of_batch)
         except ValueError:
             return None
 
     @property
     def name(self) -> str:
         """What a launch stores as its worker's name."""
-        return f"{self.host}|{self.machine}|{self.pid}|{self.started:.2f}"
+        batch = "" if self.batch is None else f"|{self.batch}"
+        return f"{self.host}|{self.machine}|{self.pid}|{self.started:.2f}{batch}"
 
     @property
     def here(self) -> bool:
@@ -75,3 +82,19 @@ class WorkerIdentity:
             return abs(process.create_time() - self.started) < _START_TOLERANCE
         except psutil.NoSuchProcess:
             return False
+
+
+def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the batch job that `environment` belongs to, as ``<scheduler>:<id>``, or None.
+
+    Of a job array, Slurm gives each task an id of its own in ``SLURM_JOB_ID``, as `squeue` and
+    `scancel` take it.
+    """
+    if number := environment.get("SLURM_JOB_ID"):
+        return f"slurm:{number}"
+    if number := environment.get("PBS_JOBID"):
+        return f"pbs:{number}"
+    # JOB_ID alone is set by other programs too, such as Jenkins.
+    if (number := environment.get("JOB_ID")) and "SGE_ROOT" in environment:
+        return f"sge:{number}"
+    return None
