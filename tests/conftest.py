@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
+import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import mongomock_ng
@@ -100,6 +104,112 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """A Slurm of one node on loopback that a test may break.
+
+    Parameters
+    ----------
+    tools
+        Folder of the scripts that start and end it.
+    folder
+        Where it lives: ``slurm.conf``, logs, and ``run/<daemon>.pid``.
+    ports
+        Of slurmctld and slurmd.
+    """
+
+    tools: Path
+    folder: Path
+    ports: tuple[int, int]
+
+    @property
+    def conf(self) -> Path:
+        """What ``SLURM_CONF`` names."""
+        return self.folder / "slurm.conf"
+
+    def up(self) -> str:
+        """Start the daemons that do not run, wait until a job could start, and say what is up."""
+        controller, node = self.ports
+        environment = os.environ | {
+            "SLURM_CTLD_PORT": str(controller),
+            "SLURM_D_PORT": str(node),
+        }
+        script = ["bash", str(self.tools / "slurm_up.sh"), str(self.folder)]
+        done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            skip_or_fail(f"no private Slurm could be started: {lines[-1] if lines else 'unsaid'}")
+        return done.stdout
+
+    def down(self) -> None:
+        """Cancel every job, end the daemons by their numbers and remove the folder."""
+        script = ["bash", str(self.tools / "slurm_down.sh"), str(self.folder), "--purge"]
+        subprocess.run(script, capture_output=True, check=False)
+
+    def pid(self, daemon: str) -> int:
+        """Return the number of ``munged``, ``slurmctld`` or ``slurmd``."""
+        return int((self.folder / "run" / f"{daemon}.pid").read_text())
+
+    def ask(self, *command: str) -> str:
+        """Run one of Slurm's commands and return what it prints."""
+        environment = os.environ | {"SLURM_CONF": str(self.conf)}
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout.strip()
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every job that Slurm still knows, such as ``RUNNING``, by number."""
+        listed = self.ask("squeue", "--noheader", "--states=all", "--format=%A %T").splitlines()
+        return dict(tuple(line.split()) for line in listed)  # type: ignore[misc]
+
+    def cancel_all(self) -> None:
+        """Cancel what is pending or runs, and wait until it has left."""
+        while left := self.ask("squeue", "--noheader", "--format=%A").split():
+            self.ask("scancel", *left)
+            time.sleep(0.2)
+
+
+_SLURM_PACKAGES = "slurmctld slurmd slurm-client munge"
+
+
+@pytest.fixture(scope="session")
+def private_slurm(
+    shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Slurm]:
+    """Start a Slurm of one node once; its packages are installed only where nothing may lack."""
+    if os.geteuid() != 0:
+        skip_or_fail("a private Slurm needs root, whose daemons start jobs as their owner")
+    there = all(shutil.which(name) for name in ("slurmctld", "slurmd", "sbatch", "munged"))
+    if not there and os.environ.get("NEAREDGE_REQUIRE_ALL") != "1":
+        skip_or_fail(f"Slurm is not installed: apt install {_SLURM_PACKAGES}")
+    folder = tmp_path_factory.mktemp("slurm")
+    slurm = Slurm(shared("tools/slurm_up.sh").parent, folder, _two_free_ports())
+    try:
+        slurm.up()
+        yield slurm
+    finally:
+        slurm.down()
+
+
+@pytest.fixture
+def slurm(private_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """Return a Slurm that is up, which this process and what it starts submit to; none of its jobs
+    is left afterwards.
+    """
+    monkeypatch.setenv("SLURM_CONF", str(private_slurm.conf))
+    yield private_slurm
+    private_slurm.up()
+    private_slurm.cancel_all()
+
+
+def _two_free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 @pytest.fixture

@@ -57,8 +57,9 @@ class WorkerIdentity:
         """Read what `name` gives, or return None for a worker that is not one of ours."""
         try:
             host, machine, pid, started, *batch = name.split("|")
-            (of_batch,) = batch or [None]
-            return cls(host, machine, int(pid), float(started), of_batch)
+            if len(batch) > 1:
+                return None
+            return cls(host, machine, int(pid), float(started), batch[0] if batch else None)
         except ValueError:
             return None
 
