@@ -22,7 +22,7 @@ import torch
 from pymatgen.core.structure import Structure
 
 from nearedge.compat import sum_messages_at_destination
-from nearedge.makers.feature_workers import CpuClock, describe_all
+from nearedge.makers.learning.feature_workers import CpuClock, describe_all
 from nearedge.models.featurizers import load_featurizer
 from nearedge.models.featurizers.m3gnet import NAME
 from nearedge.models.featurizers.weights import read_weights

@@ -11,10 +11,10 @@ from jobflow.core.maker import Maker
 from jobflow.core.reference import OutputReference
 
 from nearedge.errors import DatasetError
-from nearedge.makers.evaluate import EvaluateMaker
-from nearedge.makers.featurize import FeaturizeMaker
-from nearedge.makers.freeze import FreezeMaker
-from nearedge.makers.train import TrainMaker
+from nearedge.makers.learning.evaluate import EvaluateMaker
+from nearedge.makers.learning.featurize import FeaturizeMaker
+from nearedge.makers.learning.freeze import FreezeMaker
+from nearedge.makers.learning.train import TrainMaker
 from nearedge.store.queries import SpectrumQuery
 
 

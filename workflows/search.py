@@ -16,8 +16,14 @@ from nearedge.errors import DatasetError
 from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, job_store, launchpad
 from nearedge.launch.queue_state import PENDING
 from nearedge.launch.submission import add_workflows, withdraw_torn
-from nearedge.makers.search import ChooseMaker, SearchOutcome, TrialMaker, search_id, usual_space
-from nearedge.makers.train import TrainMaker
+from nearedge.makers.learning.search import (
+    ChooseMaker,
+    SearchOutcome,
+    TrialMaker,
+    search_id,
+    usual_space,
+)
+from nearedge.makers.learning.train import TrainMaker
 from nearedge.models.heads import head_kind
 from nearedge.schemas.trial import Dimension
 from nearedge.settings import Settings

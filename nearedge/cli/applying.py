@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nearedge.errors import StructureError
-from nearedge.makers.featurize import featurize_structures, featurizer_of
-from nearedge.makers.predict import open_model, predict_structures
+from nearedge.makers.learning.featurize import featurize_structures, featurizer_of
+from nearedge.makers.learning.predict import open_model, predict_structures
 from nearedge.models.prediction import StructureFeatures, StructurePrediction, describe
 from nearedge.plots.figure import Figure
 from nearedge.plots.spectra import prediction_figure

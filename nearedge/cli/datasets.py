@@ -103,8 +103,8 @@ def create(
         raise typer.BadParameter("--validation and --test leave nothing to train on.")
     from nearedge.cli.selection import Filters
     from nearedge.errors import SpectrumError
-    from nearedge.makers.freeze import freeze_dataset
-    from nearedge.makers.splits import Split
+    from nearedge.makers.learning.freeze import freeze_dataset
+    from nearedge.makers.learning.splits import Split
     from nearedge.schemas import GridDoc as Grid
     from nearedge.spectra.spectrum import AbsorptionUnit
     from nearedge.store.connection import connect

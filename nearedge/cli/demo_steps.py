@@ -17,10 +17,10 @@ from nearedge.errors import LaunchError, WeightsError
 from nearedge.launch.fireworks import SPEC_KEY, job_store, launchpad
 from nearedge.launch.queue_state import PENDING
 from nearedge.launch.submission import add_workflows
-from nearedge.makers.featurize import FeaturizeMaker, featurizer_of
-from nearedge.makers.freeze import FreezeMaker
-from nearedge.makers.predict import PredictMaker
-from nearedge.makers.train import TrainMaker, TrainOutcome
+from nearedge.makers.learning.featurize import FeaturizeMaker, featurizer_of
+from nearedge.makers.learning.freeze import FreezeMaker
+from nearedge.makers.learning.predict import PredictMaker
+from nearedge.makers.learning.train import TrainMaker, TrainOutcome
 from nearedge.models.prediction import StructurePrediction
 from nearedge.schemas import ModelCard, SpectrumKind
 from nearedge.settings import Settings

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nearedge.cli.files import written_whole
-from nearedge.makers.evaluate import EvaluateOutcome
-from nearedge.makers.judged import comparisons, judged_models
+from nearedge.makers.learning.evaluate import EvaluateOutcome
+from nearedge.makers.learning.report import comparisons, judged_models
 from nearedge.plots.evaluation import evaluation_report
 from nearedge.plots.report import report_html
 from nearedge.settings import Settings

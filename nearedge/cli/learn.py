@@ -155,7 +155,7 @@ def evaluate(
         raise typer.BadParameter("it is drawn on the page: name one by --output.")
     from nearedge.cli.evaluating import write_evaluation
     from nearedge.cli.jobs_here import run_here
-    from nearedge.makers.evaluate import EvaluateMaker
+    from nearedge.makers.learning.evaluate import EvaluateMaker
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
 

@@ -106,7 +106,7 @@ def compare_models(
     if len(models) < 2:
         raise typer.BadParameter("name two models or more.")
     from nearedge.errors import ModelError
-    from nearedge.makers.judged import comparisons, judged_models
+    from nearedge.makers.learning.report import comparisons, judged_models
     from nearedge.store.connection import connect
 
     with only_data_on_stdout():
@@ -148,7 +148,7 @@ def verify_models(
 ) -> None:
     """Check that cards and weights are what they were when they were made."""
     from nearedge.errors import NearEdgeError
-    from nearedge.makers.predict import open_model
+    from nearedge.makers.learning.predict import open_model
     from nearedge.models.registry import unchecked
     from nearedge.store.connection import connect
     from nearedge.store.learned import ModelStore

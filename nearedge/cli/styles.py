@@ -11,7 +11,7 @@ from nearedge.cli import options as opt
 from nearedge.cli.console import counted, only_data_on_stdout, progress, show, show_json, show_table
 
 if TYPE_CHECKING:
-    from nearedge.makers.styles import OptionValue, StylesOutcome
+    from nearedge.makers.learning.styles import OptionValue, StylesOutcome
     from nearedge.schemas.styles import StylesDoc
 
 app = typer.Typer(
@@ -51,8 +51,8 @@ def train_styles(
     opt.checked_project(name)
     changes = _changes(settings_ or [])
     from nearedge.cli.jobs_here import run_here
-    from nearedge.makers.describe import describe_structures
-    from nearedge.makers.styles import StylesMaker, style_options
+    from nearedge.makers.learning.describe import describe_structures
+    from nearedge.makers.learning.styles import StylesMaker, style_options
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
     from nearedge.store.learned import DatasetStore

@@ -14,8 +14,8 @@ from nearedge.cli.models import metric_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nearedge.makers.search import SearchOutcome
-    from nearedge.makers.train import TrainMaker, TrainOutcome
+    from nearedge.makers.learning.search import SearchOutcome
+    from nearedge.makers.learning.train import TrainMaker, TrainOutcome
     from nearedge.schemas.trial import Dimension, Scalar
     from nearedge.settings import Settings
 
@@ -98,7 +98,7 @@ def train(
 
     The same training is done once; one that was stopped goes on where it was.
     """
-    from nearedge.makers.train import TrainMaker
+    from nearedge.makers.learning.train import TrainMaker
 
     maker = TrainMaker(
         model=opt.checked_project(name),
@@ -131,7 +131,7 @@ def finetune(
     as_json: opt.Json = False,
 ) -> None:
     """Go on training a model on another data set, such as a universal one on one element."""
-    from nearedge.makers.train import TrainMaker
+    from nearedge.makers.learning.train import TrainMaker
 
     maker = TrainMaker(
         model=opt.checked_project(name),
@@ -180,7 +180,7 @@ def search(
     Each trial is a job; what they find is kept, so a search that was stopped goes on with the same
     command, and one with more trials or a larger budget goes further.
     """
-    from nearedge.makers.train import TrainMaker
+    from nearedge.makers.learning.train import TrainMaker
     from nearedge.settings import get_settings
     from nearedge.workflows.search import SearchFlowMaker, submit_search
 
@@ -221,7 +221,7 @@ def _train(
 ) -> None:
     from nearedge.cli.applying import featurize_stored
     from nearedge.cli.jobs_here import run_here
-    from nearedge.makers.rows import part_numbers
+    from nearedge.makers.learning.rows import part_numbers
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
     from nearedge.store.learned import DatasetStore, ModelStore

@@ -15,7 +15,27 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-RENAMED_MODULES: dict[str, str] = {}
+_LEARNING = "nearedge.makers.learning"
+RENAMED_MODULES: dict[str, str] = {
+    "nearedge.makers.describe": f"{_LEARNING}.describe",
+    "nearedge.makers.end_to_end": f"{_LEARNING}.end_to_end",
+    "nearedge.makers.evaluate": f"{_LEARNING}.evaluate",
+    "nearedge.makers.feature_workers": f"{_LEARNING}.feature_workers",
+    "nearedge.makers.featurize": f"{_LEARNING}.featurize",
+    "nearedge.makers.freeze": f"{_LEARNING}.freeze",
+    "nearedge.makers.grids": f"{_LEARNING}.grids",
+    "nearedge.makers.judged": f"{_LEARNING}.report",
+    "nearedge.makers.judging": f"{_LEARNING}.scores",
+    "nearedge.makers.lower_fidelity": f"{_LEARNING}.lower_fidelity",
+    "nearedge.makers.predict": f"{_LEARNING}.predict",
+    "nearedge.makers.rows": f"{_LEARNING}.rows",
+    "nearedge.makers.search": f"{_LEARNING}.search",
+    "nearedge.makers.splits": f"{_LEARNING}.splits",
+    "nearedge.makers.styles": f"{_LEARNING}.styles",
+    "nearedge.makers.surroundings": f"{_LEARNING}.surroundings",
+    "nearedge.makers.train": f"{_LEARNING}.train",
+    "nearedge.makers.training": f"{_LEARNING}.plan",
+}
 """Old module path to new module path, for every move since 0.1.0."""
 
 

@@ -10,17 +10,17 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.launch.fireworks import ensure_launchpad_indexes, job_store
 from nearedge.launch.submission import add_workflows
-from nearedge.makers.evaluate import EvaluateMaker
-from nearedge.makers.featurize import FeaturizeMaker
-from nearedge.makers.freeze import FreezeMaker
-from nearedge.makers.splits import Split
-from nearedge.makers.train import CHECKPOINTS, TrainMaker
+from nearedge.makers.learning.evaluate import EvaluateMaker
+from nearedge.makers.learning.featurize import FeaturizeMaker
+from nearedge.makers.learning.freeze import FreezeMaker
+from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.train import CHECKPOINTS, TrainMaker
 from nearedge.schemas import GridDoc
 from nearedge.store.connection import connect
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.queries import SpectrumQuery
 from nearedge.workflows.learn import LearnFlowMaker
-from tests.makers.copper import record
+from tests.makers.learning.copper import record
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -44,7 +44,7 @@ ModelStore.put = put_and_die
 _KILLED_IN_THE_SECOND_TRAINING = """
 import os
 import lightning.pytorch
-from nearedge.makers import train
+from nearedge.makers.learning import train
 from nearedge.models.training import progress
 progress.SAVE_SECONDS = 0.0
 once, count = train.train_model, []

@@ -8,7 +8,7 @@ import numpy as np
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import DatabaseError, ModelError
-from nearedge.makers.grids import on_grid
+from nearedge.makers.learning.grids import on_grid
 from nearedge.models.prediction import sites_of
 from nearedge.models.trained import TrainedModel
 from nearedge.schemas import DatasetDoc, SpectrumKind

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from nearedge.errors import ModelError
-from nearedge.makers.evaluate import evaluate_model
-from nearedge.makers.freeze import freeze_dataset
-from nearedge.makers.judged import comparisons, judged_models
-from nearedge.makers.predict import stored_model
-from nearedge.makers.splits import Split
-from nearedge.makers.train import TrainMaker
+from nearedge.makers.learning.evaluate import evaluate_model
+from nearedge.makers.learning.freeze import freeze_dataset
+from nearedge.makers.learning.predict import stored_model
+from nearedge.makers.learning.report import comparisons, judged_models
+from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.train import TrainMaker
 from nearedge.schemas.judged import LEFT_OUT
 from nearedge.store.learned import DatasetStore
 
@@ -27,7 +27,7 @@ SPLIT = Split(kind="random", validation=0.25, test=0.0, seed=0)
 def learned(database: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A model called `cu`, with a quarter of its data set kept from it."""
     featurizer = LatticeFeaturizer()
-    monkeypatch.setattr("nearedge.makers.judged.featurizer_of", lambda name: featurizer)
+    monkeypatch.setattr("nearedge.makers.learning.report.featurizer_of", lambda name: featurizer)
     freeze_dataset(database, "cu", QUERY, split=SPLIT)
     maker = TrainMaker(model="cu")
     maker.make.original(maker, "cu")

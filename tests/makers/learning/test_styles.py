@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
-from nearedge.makers.describe import DescribeMaker, describe_structures, descriptors_of
-from nearedge.makers.freeze import freeze_dataset, targets_of
-from nearedge.makers.splits import Split
-from nearedge.makers.styles import OptionValue, StylesMaker
+from nearedge.makers.learning.describe import DescribeMaker, describe_structures, descriptors_of
+from nearedge.makers.learning.freeze import freeze_dataset, targets_of
+from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.styles import OptionValue, StylesMaker
 from nearedge.models.styles import StyleModel
 from nearedge.settings import Settings
 from nearedge.store.learned import DatasetStore
@@ -43,8 +43,10 @@ def database(
     """A database with a frozen data set of sixteen materials, and makers that use it."""
     copper_oxides(memory_database, MATERIALS)
     for module in ("describe", "styles"):
-        monkeypatch.setattr(f"nearedge.makers.{module}.connect", lambda: memory_database)
-    monkeypatch.setattr("nearedge.makers.styles.get_settings", lambda: Settings(home=tmp_path))
+        monkeypatch.setattr(f"nearedge.makers.learning.{module}.connect", lambda: memory_database)
+    monkeypatch.setattr(
+        "nearedge.makers.learning.styles.get_settings", lambda: Settings(home=tmp_path)
+    )
     split = Split(kind="random", validation=0.25, test=0.0, seed=0)
     freeze_dataset(memory_database, "cu", SpectrumQuery(absorber="Cu"), split=split)
     return memory_database
@@ -71,7 +73,7 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             for _ in sites
         ]
 
-    monkeypatch.setattr("nearedge.makers.describe.site_environments", quickly)
+    monkeypatch.setattr("nearedge.makers.learning.describe.site_environments", quickly)
     return asked
 
 

@@ -7,7 +7,7 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError
-from nearedge.makers.featurize import featurize_structures
+from nearedge.makers.learning.featurize import featurize_structures
 from nearedge.models.featurizers.summed import SummedFeaturizer
 from nearedge.schemas.model import FeaturizerRef
 from nearedge.schemas.structure import StructureDoc

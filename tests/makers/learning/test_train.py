@@ -12,12 +12,12 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from nearedge.errors import DatasetError, ModelError
-from nearedge.makers.evaluate import EvaluateMaker
-from nearedge.makers.freeze import freeze_dataset, targets_of
-from nearedge.makers.predict import stored_model
-from nearedge.makers.splits import Split
-from nearedge.makers.train import CHECKPOINTS, TrainMaker, TrainOutcome, train
-from nearedge.makers.training import Given
+from nearedge.makers.learning.evaluate import EvaluateMaker
+from nearedge.makers.learning.freeze import freeze_dataset, targets_of
+from nearedge.makers.learning.plan import Given
+from nearedge.makers.learning.predict import stored_model
+from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.train import CHECKPOINTS, TrainMaker, TrainOutcome, train
 from nearedge.models import heads
 from nearedge.models.heads import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.left_out import from_bytes

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearedge import __version__
 from nearedge.errors import ModelError
-from nearedge.makers.describe import describe_structures, descriptors_of
-from nearedge.makers.freeze import targets_of
-from nearedge.makers.rows import part_numbers
+from nearedge.makers.learning.describe import describe_structures, descriptors_of
+from nearedge.makers.learning.freeze import targets_of
+from nearedge.makers.learning.rows import part_numbers
 from nearedge.models.styles import (
     StyleModel,
     StyleOptions,

@@ -13,7 +13,7 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError
-from nearedge.makers.feature_workers import CpuClock, describe_all
+from nearedge.makers.learning.feature_workers import CpuClock, describe_all
 from nearedge.models.featurizers import load_featurizer
 from nearedge.schemas.structure import StructureDoc
 from nearedge.structures.source import SourceRef

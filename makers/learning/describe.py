@@ -12,7 +12,7 @@ from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.errors import DatasetError, ModelError, StructureError
-from nearedge.makers.featurize import keys_of_spectra
+from nearedge.makers.learning.featurize import keys_of_spectra
 from nearedge.schemas import DatasetDoc, StructureDoc
 from nearedge.schemas.styles import DescriptorsDoc, SiteDescriptors, descriptors_id
 from nearedge.spectra.spectrum import FloatArray

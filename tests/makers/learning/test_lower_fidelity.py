@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from nearedge.errors import DatabaseError, ModelError
-from nearedge.makers import lower_fidelity
-from nearedge.makers.freeze import freeze_dataset, targets_of
-from nearedge.makers.predict import open_model, predict_structures, stored_model
-from nearedge.makers.splits import Split
-from nearedge.makers.train import TrainMaker, train
-from nearedge.makers.training import Given
+from nearedge.makers.learning import lower_fidelity
+from nearedge.makers.learning.freeze import freeze_dataset, targets_of
+from nearedge.makers.learning.plan import Given
+from nearedge.makers.learning.predict import open_model, predict_structures, stored_model
+from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.train import TrainMaker, train
 from nearedge.models.registry import save_folder
 from nearedge.models.trained import TrainedModel
 from nearedge.store.learned import DatasetStore, ModelStore

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from jobflow import JobStore, run_locally
+from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
+from monty.json import MontyDecoder
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
-from nearedge.makers.evaluate import EvaluateMaker, evaluate_model
-from nearedge.makers.featurize import FeaturizeMaker, featurize_structures
-from nearedge.makers.freeze import FreezeMaker, freeze_dataset, targets_of
-from nearedge.makers.grids import choose_grid
-from nearedge.makers.predict import open_model, predict_structures, stored_model
-from nearedge.makers.splits import Split
-from nearedge.makers.train import TrainMaker, train_once
-from nearedge.makers.training import plan_training
+from nearedge.makers.learning.evaluate import EvaluateMaker, evaluate_model
+from nearedge.makers.learning.featurize import FeaturizeMaker, featurize_structures
+from nearedge.makers.learning.freeze import FreezeMaker, freeze_dataset, targets_of
+from nearedge.makers.learning.grids import choose_grid
+from nearedge.makers.learning.plan import plan_training
+from nearedge.makers.learning.predict import open_model, predict_structures, stored_model
+from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.train import TrainMaker, train_once
 from nearedge.models.registry import save_folder
 from nearedge.models.trained import TrainedModel
-from nearedge.schemas import (
-    GridDoc,
-)
+from nearedge.schemas import GridDoc
 from nearedge.schemas.document import content_hash
 from nearedge.spectra.grid import omnixas_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, Spectrum
@@ -35,6 +35,8 @@ from nearedge.store.queries import SpectrumQuery
 from nearedge.workflows.learn import LearnFlowMaker
 
 from .copper import MATERIALS, QUERY, LatticeFeaturizer, add, crystal, keys, record
+
+RECORDED = Path(__file__).parents[2] / "recorded" / "launch" / "learning_jobs.json"
 
 # ---- featurize
 
@@ -399,6 +401,16 @@ def test_the_learn_flow_goes_from_spectra_to_a_judged_model(database: Any) -> No
     assert LatticeFeaturizer.calls == calls
     assert len(ModelStore(database).list()) == 1
     assert len(DatasetStore(database).list()) == 1
+
+
+def test_a_flow_stored_under_the_modules_of_before_runs_to_its_judged_model(database: Any) -> None:
+    stored = json.loads(RECORDED.read_text())
+    names = ("featurize", "freeze", "train", "evaluate")
+    jobs = [MontyDecoder().process_decoded(job) for job in stored if job["name"] in names]
+    outputs = run_locally(Flow(jobs), store=JobStore(MemoryStore()), ensure_success=True, log=False)
+    last = outputs[jobs[-1].uuid][1].output
+    assert last.model_id == ModelStore(database).card("cu").model_id
+    assert last.metrics["spectra"].value == MATERIALS / 4
 
 
 def test_without_held_out_rows_evaluation_reports_materials_left_out(database: Any) -> None:

@@ -9,13 +9,12 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from jobflow.core.job import job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.errors import DatabaseError
-from nearedge.makers.feature_workers import CpuClock, Described, describe_all
+from nearedge.makers.learning.feature_workers import CpuClock, Described, describe_all
 from nearedge.models.featurizers import Featurizer, load_featurizer
 from nearedge.models.featurizers.summed import SummedFeaturizer
 from nearedge.schemas import SpectrumKind
@@ -23,7 +22,7 @@ from nearedge.schemas.model import FeaturizerRef
 from nearedge.schemas.structure import StructureDoc
 from nearedge.settings import get_settings
 from nearedge.store.connection import connect
-from nearedge.store.features import Features, FeatureStore
+from nearedge.store.features import FeatureStore
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
@@ -208,18 +207,12 @@ def _stored(
     with closing(described):
         while batch := list(islice(described, _BATCH)):
             found = {
-                each.document.structure_key: _compact(each.features)
+                each.document.structure_key: each.features
                 for each in batch
                 if each.features is not None
             }
             features.put_many(found, featurizer.ref)
             yield batch
-
-
-def _compact(features: Features) -> Features:
-    """Return features in four bytes each where that loses nothing: networks compute in them."""
-    small = features.astype(np.float32)
-    return small if np.array_equal(small, features) else features
 
 
 def _documents(database: MongoDatabase, keys: Sequence[str]) -> Iterator[StructureDoc]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nearedge.errors import DatasetError
-from nearedge.makers.splits import Split
+from nearedge.makers.learning.splits import Split
 from nearedge.schemas.dataset import DatasetRow
 
 KINDS = ("random", "stratified", "formula")

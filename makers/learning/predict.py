@@ -11,8 +11,8 @@ from jobflow.core.maker import Maker
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError
-from nearedge.makers.featurize import featurizer_of
-from nearedge.makers.lower_fidelity import stored_inputs
+from nearedge.makers.learning.featurize import featurizer_of
+from nearedge.makers.learning.lower_fidelity import stored_inputs
 from nearedge.models.featurizers import Featurizer
 from nearedge.models.heads import Head
 from nearedge.models.prediction import StructurePrediction, predict

@@ -10,10 +10,10 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from nearedge.errors import ModelError
-from nearedge.makers import search
-from nearedge.makers.freeze import freeze_dataset
-from nearedge.makers.search import ChooseMaker, SearchOutcome, TrialMaker, usual_space
-from nearedge.makers.train import TrainMaker
+from nearedge.makers.learning import search
+from nearedge.makers.learning.freeze import freeze_dataset
+from nearedge.makers.learning.search import ChooseMaker, SearchOutcome, TrialMaker, usual_space
+from nearedge.makers.learning.train import TrainMaker
 from nearedge.models.heads import KernelHead
 from nearedge.schemas.trial import Dimension
 from nearedge.settings import get_settings

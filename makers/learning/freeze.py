@@ -17,9 +17,9 @@ from monty.json import jsanitize
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nearedge.errors import DatasetError, SpectrumError
-from nearedge.makers.featurize import FeaturizeOutcome
-from nearedge.makers.grids import aligned_grid, choose_grid, on_grid
-from nearedge.makers.splits import Split, missing_labels, with_materials
+from nearedge.makers.learning.featurize import FeaturizeOutcome
+from nearedge.makers.learning.grids import aligned_grid, choose_grid, on_grid
+from nearedge.makers.learning.splits import Split, missing_labels, with_materials
 from nearedge.schemas import DatasetDoc, GridDoc, SpectrumDoc, SpectrumKind, StructureDoc
 from nearedge.schemas.dataset import DatasetRow
 from nearedge.schemas.document import content_hash

@@ -13,13 +13,13 @@ from jobflow.core.job import job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
-from nearedge.makers.end_to_end import END_TO_END, fit_end_to_end
-from nearedge.makers.featurize import featurize_structures, featurizer_of
-from nearedge.makers.judging import judge
-from nearedge.makers.predict import own_featurizer, stored_model
-from nearedge.makers.rows import Recipe, Rows, training_rows
-from nearedge.makers.surroundings import surroundings_of
-from nearedge.makers.training import Given, Plan, plan_training
+from nearedge.makers.learning.end_to_end import END_TO_END, fit_end_to_end
+from nearedge.makers.learning.featurize import featurize_structures, featurizer_of
+from nearedge.makers.learning.plan import Given, Plan, plan_training
+from nearedge.makers.learning.predict import own_featurizer, stored_model
+from nearedge.makers.learning.rows import Recipe, Rows, training_rows
+from nearedge.makers.learning.scores import judge
+from nearedge.makers.learning.surroundings import surroundings_of
 from nearedge.models.heads import Fitted, Head, HeadPrediction, head_kind
 from nearedge.models.left_out import predict_left_out, to_bytes
 from nearedge.models.trained import make_card, training_set

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nearedge.errors import ModelError
-from nearedge.makers.rows import Rows, training_rows
-from nearedge.makers.training import Plan
+from nearedge.makers.learning.plan import Plan
+from nearedge.makers.learning.rows import Rows, training_rows
 from nearedge.models.featurizers.m3gnet import M3GNetFeaturizer, load_blocks
 from nearedge.models.heads import Fitted, Head
 from nearedge.settings import get_settings

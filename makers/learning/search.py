@@ -23,10 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge import __version__
 from nearedge.errors import ModelError
-from nearedge.makers.featurize import featurize_structures, featurizer_of
-from nearedge.makers.rows import Rows, training_rows
-from nearedge.makers.train import CHECKPOINTS, TrainMaker, TrainOutcome, train
-from nearedge.makers.training import Plan, checked_options, plan_training
+from nearedge.makers.learning.featurize import featurize_structures, featurizer_of
+from nearedge.makers.learning.plan import Plan, checked_options, plan_training
+from nearedge.makers.learning.rows import Rows, training_rows
+from nearedge.makers.learning.train import CHECKPOINTS, TrainMaker, TrainOutcome, train
 from nearedge.models.heads import Head, HeadPrediction, TrainingRows, head_kind
 from nearedge.models.left_out import predict_left_out
 from nearedge.models.metrics import squared_errors

@@ -1,0 +1,1 @@
+"""Jobs that learn: features, frozen data sets, training, judging, predicting, styles."""
