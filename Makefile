@@ -17,7 +17,7 @@ endif
 # The strict editable install is a tree of links under build/: a file that is added or removed needs
 # a new tree. The stamp carries a checksum of the list of files, so that nothing else makes one.
 PACKAGE_FILES := find nearedge makers models workflows -type f \
-	\( -name '*.py' -o -name '*.yaml' -o -name 'py.typed' \)
+	\( -name '*.py' -o -name '*.yaml' -o -name '*.html' -o -name '*.css' -o -name 'py.typed' \)
 TREE := $(shell { $(PACKAGE_FILES) | LC_ALL=C sort; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 DEPENDENCIES := $(VENV)/dependencies.stamp
 LINKED := $(VENV)/linked-$(TREE).stamp

@@ -142,6 +142,7 @@ class ConvergeMaker(Maker):
             "label": pending.label,
             "project": self.site_maker.project,
             "calculation_id": site.calculation_id,
+            "code": self.site_maker.code,
             "convergence_id": convergence_id,
         }
         step.update_metadata({SPEC_KEY: about}, dynamic=False)

@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         description="Folder with pretrained weights: a model's own folder, or one holding several.",
     )
     mp_api_key: SecretStr | None = Field(None, description="Key of the Materials Project's API.")
+    webgui_password: SecretStr | None = Field(
+        None,
+        min_length=12,
+        description="Password of the web page. Unset: one of its own in <home>/webgui/password.",
+    )
 
     @field_validator(
         "home", "run_dir", "model_path", "pseudo_path", "elk_species_path", "exciting_species_path"

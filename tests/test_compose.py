@@ -78,7 +78,7 @@ def test_only_the_login_proxy_publishes_a_port_and_on_loopback(compose: dict[str
 def test_the_page_is_out_of_reach_of_everything_but_the_proxy(compose: dict[str, Any]) -> None:
     page = compose["services"]["page"]
     assert page["network_mode"] == "service:proxy"
-    assert "127.0.0.1:5000" in (CHECKOUT / "docker" / "page.py").read_text()
+    assert page["command"][-3:] == ["--port", "5000", "--behind-proxy"]
     assert "127.0.0.1:5000" in (PROXY / "start.sh").read_text()
 
 
@@ -223,8 +223,9 @@ def test_the_fireworks_page_is_seen_through_the_proxy_alone(
 ) -> None:
     page, port = free_port(), free_port()
     address = f"127.0.0.1:{page}"
+    command = [sys.executable, "-P", "-m", "nearedge.launch.webpage.server", "--behind-proxy"]
     gunicorn = subprocess.Popen(
-        [sys.executable, str(CHECKOUT / "docker" / "page.py"), address],
+        [*command, "--port", str(page)],
         env=worker_environment(embedded_settings),
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -235,6 +236,7 @@ def test_the_fireworks_page_is_seen_through_the_proxy_alone(
         status, html = get(port, "/", PASSWORD)
         assert (status, "FireWorks" in html) == (200, True)
         assert get(port, "/wf/", PASSWORD)[0] == 200
+        assert get(port, "/wf/1", PASSWORD)[0] == 404
 
 
 @pytest.mark.integration

@@ -214,7 +214,8 @@ def flow_of(maker: SpectrumFlowMaker, sites: Sequence[Site], wanted: Sequence[Si
     jobs: list[Job] = []
     for site in wanted:
         job = site_maker.make(structure, site.absorbing_index, site.structure.source)
-        _describe(job, "site", site.label, site_maker.project, calculation_id=site.calculation_id)
+        about = {"calculation_id": site.calculation_id, "code": site_maker.code}
+        _describe(job, "site", site.label, site_maker.project, **about)
         jobs.append(job)
     average = maker.average_maker.make(shares(sites), [job.output for job in jobs])
     average.config.on_missing_references = OnMissing.NONE

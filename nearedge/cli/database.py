@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,15 +14,31 @@ if TYPE_CHECKING:
     from nearedge.cli.database_state import RunningCalculation
 
 
-def up(as_json: Json = False) -> None:
+def up(
+    webgui: Annotated[
+        bool, typer.Option("--webgui", help="Start the web page too, on loopback, with a login.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the web page; 0: a free one.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
     """Start the embedded database, or make the configured MongoDB ready."""
     from nearedge.cli.database_state import make_ready
     from nearedge.settings import get_settings
 
+    if port and not webgui:
+        raise typer.BadParameter("is the web page's: add --webgui.", param_hint="--port")
     settings = get_settings()
     state = make_ready(settings)
+    page = None
+    if webgui:
+        from nearedge.launch.webpage.lifecycle import WebPage
+
+        page = WebPage(settings).up(port)
     if as_json:
-        show_json({"where": state.where, "usable": state.usable, "detail": state.detail})
+        told = {"where": state.where, "usable": state.usable, "detail": state.detail}
+        show_json(told if page is None else {**told, "webgui": page.url})
         return
     started = state.server is not None and state.server.started
     show(state.detail if started or state.server is None else f"Already up. {state.detail}")
@@ -31,17 +47,25 @@ def up(as_json: Json = False) -> None:
             f"Its data are under {settings.home / 'database'}. It is for trying out: for work that "
             "matters, name a MongoDB in NEAREDGE_MONGO_URI."
         )
+    if page is not None:
+        show(page.detail)
 
 
 def down(as_json: Json = False) -> None:
-    """End the embedded database; a MongoDB of yours is left alone."""
+    """End the web page and the embedded database; a MongoDB of yours is left alone."""
+    from nearedge.launch.webpage.lifecycle import WebPage
+    from nearedge.settings import get_settings
     from nearedge.store import lifecycle
 
-    state = lifecycle.down()
+    settings = get_settings()
+    page = WebPage(settings).down()
+    state = lifecycle.down(settings)
     if as_json:
         show_json({"where": state.where, "detail": state.detail})
-    else:
-        show(state.detail)
+        return
+    if page.ended:
+        show(page.detail)
+    show(state.detail)
 
 
 def status(as_json: Json = False) -> None:
