@@ -7,6 +7,7 @@ to trust; those by the clock mean something on a machine that does nothing else.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import tarfile
@@ -14,6 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,9 @@ IN_PROCESSES = 1500
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WHOLE = "m3gnet:1,2,3,edges,cell,neighbours"
 """Of these blocks, in the comparison of processes."""
+
+Seconds = tuple[float, float]
+"""By the clock, and of CPU."""
 
 
 class Library:
@@ -141,10 +147,11 @@ def of_each_kind(models: Path, structures: Sequence[Structure]) -> None:
 
 
 def with_processes(models: Path, structures: Sequence[Structure]) -> None:
-    """Measure after the first fifth, when all processes work: they take seconds to start.
+    """Measure after the first fifth, when all processes work, and until the last answer.
 
     What two processes can do on free cores is twice what each does in a CPU second; by the clock it
-    is less when something else runs.
+    is less when something else runs. Two cores seldom do twice the work of one, since they share
+    memory and caches: what two processes reach that exchange nothing is the most that can be had.
     """
     documents = [
         StructureDoc.from_structure(structure, SourceRef(kind="object", label=str(number)))
@@ -164,8 +171,10 @@ def with_processes(models: Path, structures: Sequence[Structure]) -> None:
                 next(described)
                 skipped += 1
             started, cpu, first = time.perf_counter(), clock.seconds, peak.bytes
-            rest = sum(1 for _ in described)
-            elapsed, cpu = time.perf_counter() - started, clock.seconds - cpu
+            ended = started
+            for _ in described:
+                ended = time.perf_counter()
+            rest, elapsed, cpu = len(documents) - skipped, ended - started, clock.seconds - cpu
         by_clock.append(rest / elapsed)
         by_cpu.append(workers * rest / cpu)
         print(
@@ -173,10 +182,45 @@ def with_processes(models: Path, structures: Sequence[Structure]) -> None:
             f" {by_cpu[-1]:7.1f} on free cores, {clock.seconds:6.1f} CPU-s with start,"
             f" peak {peak.bytes / 2**20:.0f} MiB ({first / 2**20:.0f} after the first fifth)"
         )
+    apart_by_clock, apart_by_cpu = apart(models, documents)
+    print(
+        f"  2 apart   {apart_by_clock:7.1f} structures/s by the clock, {apart_by_cpu:7.1f} on free"
+        " cores: two processes that exchange nothing"
+    )
     print(
         f"  two do {by_clock[1] / by_clock[0]:.2f} times as much by the clock, at a load of"
-        f" {os.getloadavg()[0]:.1f}; {by_cpu[1] / by_cpu[0]:.2f} times on free cores"
+        f" {os.getloadavg()[0]:.1f}; {by_cpu[1] / by_cpu[0]:.2f} times on free cores; of what two"
+        f" apart do {by_clock[1] / apart_by_clock:.0%} and {by_cpu[1] / apart_by_cpu:.0%}"
     )
+
+
+def apart(models: Path, documents: Sequence[StructureDoc]) -> tuple[float, float]:
+    """Return the structures a second that two processes do, each on its own, and on free cores."""
+    context = multiprocessing.get_context("spawn")
+    ready, answers = context.Barrier(2), context.SimpleQueue()
+    halves = [documents[half::2] for half in range(2)]
+    processes = [context.Process(target=_alone, args=(models, h, ready, answers)) for h in halves]
+    for process in processes:
+        process.start()
+    seconds = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+    elapsed = np.mean([by_clock for by_clock, _ in seconds])
+    cpu = np.mean([by_cpu for _, by_cpu in seconds])
+    return len(documents) / elapsed, len(documents) / cpu
+
+
+def _alone(
+    models: Path, documents: Sequence[StructureDoc], ready: Barrier, answers: SimpleQueue[Seconds]
+) -> None:
+    featurizer = load_featurizer(WHOLE, model_path=models)
+    for _ in describe_all(featurizer, documents[:20], CpuClock()):
+        pass
+    ready.wait()
+    started, cpu = time.perf_counter(), time.process_time()
+    for _ in describe_all(featurizer, documents, CpuClock()):
+        pass
+    answers.put((time.perf_counter() - started, time.process_time() - cpu))
 
 
 def main(models: Path, archive: Path) -> None:
