@@ -9,19 +9,19 @@ import mongomock_ng
 import pytest
 from fireworks import Firework
 from fireworks.core import launchpad as fireworks_launchpad
-from fireworks.core.launchpad import LaunchPad
 from jobflow import Job
 from jobflow.managers.fireworks import JobFiretask
 
+from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import ensure_launchpad_indexes
 
 
 @pytest.fixture
-def pad(monkeypatch: pytest.MonkeyPatch) -> LaunchPad:
+def pad(monkeypatch: pytest.MonkeyPatch) -> FencedLaunchPad:
     """Return an empty launchpad in this process's memory."""
     monkeypatch.setattr(fireworks_launchpad, "MongoClient", mongomock_ng.MongoClient)
     monkeypatch.setattr(fireworks_launchpad, "GRIDFS_FALLBACK_COLLECTION", None)
-    pad = LaunchPad(
+    pad = FencedLaunchPad(
         host="mongodb://localhost", uri_mode=True, name="launchpad", strm_lvl="CRITICAL"
     )
     ensure_launchpad_indexes(pad)
