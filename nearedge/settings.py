@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from nearedge.errors import SettingsError
+from nearedge.queue_settings import QueueSettings, sentence
 
 PREFIX = "NEAREDGE_"
 CONFIG_FILE_VARIABLE = "NEAREDGE_CONFIG_FILE"
@@ -115,6 +116,9 @@ class Settings(BaseSettings):
         min_length=12,
         description="Password of the web page. Unset: one of its own in <home>/webgui/password.",
     )
+    queue: QueueSettings | None = Field(
+        None, description="How `nearedge queue` submits batch jobs: docs/cluster.md."
+    )
 
     @field_validator(
         "home", "run_dir", "model_path", "pseudo_path", "elk_species_path", "exciting_species_path"
@@ -122,6 +126,11 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @property
+    def batch(self) -> QueueSettings:
+        """How batch jobs are submitted; the defaults where nothing is said."""
+        return self.queue or QueueSettings()
 
     @property
     def runs(self) -> Path:
@@ -192,12 +201,18 @@ def load_settings(**overrides: object) -> Settings:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config_file()} is not valid YAML: {error}") from None
     except ValidationError as error:
+        if (of_queue := sentence(error)) is not None:
+            raise SettingsError(f"{of_queue} (looked in {_sources('queue')}).") from None
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"Setting {key!r}: {first['msg']} (looked in arguments, {PREFIX}{key.upper()} and "
-            f"{config_file() or DEFAULT_CONFIG_FILE})."
+            f"Setting {key!r}: {first['msg']} (looked in {_sources(str(first['loc'][0]))})."
         ) from None
+
+
+def _sources(name: str) -> str:
+    file = config_file() or DEFAULT_CONFIG_FILE
+    return f"arguments, {PREFIX}{name.upper()} and {file}"
 
 
 @lru_cache(maxsize=1)

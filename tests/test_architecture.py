@@ -17,11 +17,12 @@ FOLDERS = {"nearedge": "nearedge", "makers": "nearedge.makers", "models": "neare
 FOLDERS["workflows"] = "nearedge.workflows"
 
 # One way through: a room may import from itself and from what stands here.
-GROUND = {"errors", "settings", "compat"}
+GROUND = {"errors", "settings", "queue_settings", "compat"}
 DOCUMENTS = GROUND | {"spectra", "structures", "schemas"}
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"errors"},
+    "queue_settings": {"errors"},
+    "settings": {"errors", "queue_settings"},
     "compat": {"errors", "settings"},
     "spectra": {"errors"},
     "structures": GROUND | {"spectra"},

@@ -23,6 +23,7 @@ from nearedge.cli import (
     demo,
     learn,
     models,
+    queueing,
     simulate,
     styles,
     training,
@@ -123,6 +124,7 @@ app.command(rich_help_panel=_START)(database.status)
 app.command(rich_help_panel=_START)(database.doctor)
 app.command(rich_help_panel=_SIMULATE)(simulate.submit)
 app.command(rich_help_panel=_SIMULATE)(simulate.run)
+app.command(rich_help_panel=_SIMULATE)(queueing.queue)
 app.command(rich_help_panel=_SIMULATE)(simulate.ingest)
 app.command(rich_help_panel=_SIMULATE)(benchmarking.benchmark)
 app.command(rich_help_panel=_SIMULATE)(converging.converge)

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from nearedge.errors import LaunchError
+from nearedge.launch.window import Window
 from nearedge.settings import PREFIX, Settings
 from nearedge.store.connection import connect
 
@@ -67,6 +68,8 @@ def run_workers(
     watch: Callable[[], None] | None = None,
     watch_seconds: float = 1.0,
     about: Mapping[str, str] | None = None,
+    query: Mapping[str, object] | None = None,
+    window: Window | None = None,
 ) -> PoolSummary:
     """Start `count` workers, wait until the queue is empty, and return what they did.
 
@@ -86,6 +89,10 @@ def run_workers(
         workers and is raised on.
     about
         Take only jobs that say this of themselves, such as one ``convergence_id``.
+    query
+        Take only Fireworks that it finds.
+    window
+        Begin nothing that is not likely to end in this time, and end when it closes.
 
     Raises
     ------
@@ -98,10 +105,9 @@ def run_workers(
         raise LaunchError(f"A pool needs at least one worker, not {count}.")
     connect(settings)
     stop = threading.Event()
+    options = _options(forever, about or {}, query, window)
     with _signals(stop):
-        workers = [
-            _start(number, settings, forever=forever, about=about or {}) for number in range(count)
-        ]
+        workers = [_start(number, settings, options) for number in range(count)]
         try:
             _wait(workers, stop, watch, watch_seconds)
         finally:
@@ -116,6 +122,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            value = value.model_dump_json(exclude_unset=True)
         if value is not None:
             environment[PREFIX + name.upper()] = str(value)
     # Several workers share the cores; one thread each is what they are counted as.
@@ -130,17 +138,30 @@ def _is_setting(variable: str) -> bool:
     )
 
 
-def _start(number: int, settings: Settings, *, forever: bool, about: Mapping[str, str]) -> _Running:
+def _options(
+    forever: bool,
+    about: Mapping[str, str],
+    query: Mapping[str, object] | None,
+    window: Window | None,
+) -> list[str]:
+    options = ["--forever"] if forever else []
+    for name, value in about.items():
+        options += ["--about", f"{name}={value}"]
+    if query:
+        options += ["--query", json.dumps(query)]
+    if window is not None:
+        options += ["--window", window.text]
+    return options
+
+
+def _start(number: int, settings: Settings, options: Sequence[str]) -> _Running:
     logs = settings.home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     stem = f"worker-{os.getpid()}-{number}"
     output, errors = logs / f"{stem}.out", logs / f"{stem}.log"
     # -P: no module of the working folder is imported in place of an installed one.
     command = [sys.executable, "-P", "-m", "nearedge.launch.worker", "--parent", str(os.getpid())]
-    if forever:
-        command.append("--forever")
-    for name, value in about.items():
-        command += ["--about", f"{name}={value}"]
+    command += options
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
             command,

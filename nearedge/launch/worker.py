@@ -40,6 +40,7 @@ from nearedge.launch.fireworks import (
 )
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.recovery import bring_on, database_fault
+from nearedge.launch.window import Window, end_when_closed
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
 from nearedge.store.operations import database_errors
@@ -58,6 +59,9 @@ IDLE_SECONDS = 2.0
 COMING_SECONDS = 0.2
 """Seconds between two looks at a job that somebody has reserved and not yet begun."""
 
+AT_LEAST = f"spec.{SPEC_KEY}.at_least_seconds"
+"""Where a Firework says how long it ran without coming to its end."""
+
 _OUTAGES = (ConnectionFailure, DatabaseUnavailable)
 
 
@@ -66,6 +70,10 @@ class WorkerStopped(BaseException):
 
     Not an `Exception`, so that nothing on the way mistakes it for a failure of the job.
     """
+
+
+class WalltimeExceeded(WorkerStopped):
+    """A job had as good as all the time of its batch job, and had not ended."""
 
 
 @dataclass
@@ -89,6 +97,10 @@ class Worker:
         Seconds to wait for a database that went away.
     about
         Take only Fireworks that say this of themselves, such as one ``convergence_id``.
+    query
+        Take only Fireworks that it finds.
+    window
+        Begin nothing that is not likely to end in this time; None: there is no end.
 
     Raises
     ------
@@ -104,14 +116,19 @@ class Worker:
         *,
         outage_patience: float = OUTAGE_PATIENCE,
         about: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        window: Window | None = None,
     ) -> None:
         self.settings = settings
         self.outage_patience = outage_patience
         self.identity = WorkerIdentity.of_this_process()
         wanted = {f"spec.{SPEC_KEY}.{name}": value for name, value in (about or {}).items()}
-        self.fworker = FWorker(name=self.identity.name, query=wanted)
+        self._wanted = {**wanted, **(query or {})}
+        self.window = window
         self.summary = WorkerSummary()
         self.stopping = False
+        self.too_long = False
+        self._began = 0.0
         self._tries: Counter[int] = Counter()
         connect(settings)
         configure_jobflow(settings)
@@ -119,8 +136,15 @@ class Worker:
         self.pad = launchpad(settings)
         ensure_launchpad_indexes(self.pad)
 
-    def work(self, *, forever: bool = False) -> WorkerSummary:
-        """Work the queue until nothing is ready, or until `stop`.
+    def work(self, *, forever: bool = False, reserved: int | None = None) -> WorkerSummary:
+        """Work the queue until nothing is ready, the window closes, or `stop` is called.
+
+        Parameters
+        ----------
+        forever
+            Wait for more work when nothing is ready.
+        reserved
+            The Firework to begin with, which a batch job was submitted for.
 
         Raises
         ------
@@ -132,13 +156,11 @@ class Worker:
         while not self.stopping:
             folder: Path | None = None
             try:
-                if not self.pad.run_exists(self.fworker):
-                    if not forever and not bring_on(self.pad, self.fworker.query):
-                        break
-                    time.sleep(IDLE_SECONDS if forever else COMING_SECONDS)
-                    continue
+                if reserved is None and not self._await_work(forever=forever):
+                    break
                 folder = self._new_folder()
-                self._one(folder)
+                self._one(folder, reserved)
+                reserved = None
             except WorkerStopped:
                 self.stopping = True
             except _OUTAGES as error:
@@ -158,15 +180,43 @@ class Worker:
         """Take no further job; interrupt the one that runs, so that it ends its processes."""
         interrupting = CURRENT_JOB.job is not None and not self.stopping
         self.stopping = True
-        if interrupting:
-            raise WorkerStopped
+        if not interrupting:
+            return
+        had = time.monotonic() - self._began
+        if self._closed and self.window is not None and self.window.too_short_for(had):
+            self.too_long = True
+            raise WalltimeExceeded(
+                f"It had {had:.0f} s, as good as all the time of its batch job, and had not ended: "
+                "give its code a longer walltime in the section `queue` of the settings."
+            )
+        raise WorkerStopped
 
-    def _one(self, folder: Path) -> None:
+    def _await_work(self, *, forever: bool) -> bool:
+        """Return whether something is ready and likely to end in time; wait for what is coming."""
+        while not self.stopping and (self.window is None or self.window.takes_more):
+            if self.pad.run_exists(self._fworker()):
+                return True
+            if not forever and not bring_on(self.pad, self._fworker().query):
+                return False
+            time.sleep(IDLE_SECONDS if forever else COMING_SECONDS)
+        return False
+
+    @property
+    def _closed(self) -> bool:
+        return self.window is not None and self.window.left <= 0
+
+    def _fworker(self) -> FWorker:
+        """Return who asks for work: nothing that is known to take longer than there is time."""
+        fits = {} if self.window is None else {AT_LEAST: {"$not": {"$gt": self.window.left}}}
+        return FWorker(name=self.identity.name, query={**self._wanted, **fits})
+
+    def _one(self, folder: Path, reserved: int | None) -> None:
         before = os.open(".", os.O_RDONLY)
         os.chdir(folder)
         CURRENT_JOB.reset()  # type: ignore[no-untyped-call]
+        self._began = time.monotonic()
         try:
-            launch_rocket(self.pad, self.fworker, strm_lvl="CRITICAL")
+            launch_rocket(self.pad, self._fworker(), fw_id=reserved, strm_lvl="CRITICAL")
         finally:
             CURRENT_JOB.reset()  # type: ignore[no-untyped-call]
             os.fchdir(before)
@@ -197,10 +247,17 @@ class Worker:
                 self.pad._refresh_wf(launch["fw_id"])
             else:
                 self.pad.rerun_fw(launch["fw_id"])
+                if self._closed:
+                    had = time.monotonic() - self._began
+                    self.pad.fireworks.update_one(
+                        {"fw_id": launch["fw_id"]}, {"$max": {AT_LEAST: had}}
+                    )
                 self.summary.put_back += 1
                 ended = None
         if ended == "COMPLETED":
             self.summary.completed += 1
+            if self.window is not None:
+                self.window.took(time.monotonic() - self._began)
         elif ended == "FIZZLED" and launch is not None:
             self.summary.failed += 1
             self.summary.fizzled.append(launch["fw_id"])
@@ -213,7 +270,7 @@ class Worker:
         firework = self.pad.fireworks.find_one(query, {"state": 1})
         if firework is None or firework["state"] not in ("RUNNING", "FIZZLED"):
             return False
-        if firework["state"] == "RUNNING" or self.stopping:
+        if firework["state"] == "RUNNING" or (self.stopping and not self.too_long):
             return True
         if launch["state"] == "RUNNING":  # FireWorks could not say so, and gave the job up
             return True
@@ -259,13 +316,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--forever", action="store_true", help="wait for work when there is none")
     parser.add_argument("--parent", type=int, help="process to end with")
     parser.add_argument("--about", action="append", default=[], help="take only jobs of NAME=VALUE")
+    parser.add_argument("--query", type=json.loads, help="take only jobs that it finds, as JSON")
+    parser.add_argument("--window", type=Window.parse, help="end in order when it closes")
     options = parser.parse_args(arguments)
+    about = dict(each.split("=", 1) for each in options.about)
     try:
-        worker = Worker(get_settings(), about=dict(each.split("=", 1) for each in options.about))
+        worker = Worker(get_settings(), about=about, query=options.query, window=options.window)
         signal.signal(signal.SIGTERM, worker.stop)
         signal.signal(signal.SIGINT, worker.stop)
         if options.parent is not None:
             _end_with_parent(options.parent)
+        if options.window is not None:
+            end_when_closed(options.window)
         summary = worker.work(forever=options.forever)
     except NearEdgeError as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Batch jobs: what they ask for, how they are submitted, and the pilots that work the queue."""

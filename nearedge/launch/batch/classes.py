@@ -1,0 +1,59 @@
+"""Classes of work: what may share a batch job.
+
+A class is a simulation code, whose sites say its name; ``light``, what takes milliseconds and rides
+along with any batch job (averages, decisions of a convergence, comparisons); and ``python``,
+everything else: features, trainings, jobs of others' workflows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.launch.fireworks import SPEC_KEY
+
+LIGHT = "light"
+PYTHON = "python"
+LIGHT_KINDS = ("average", "converge", "benchmark")
+
+_CODE, _KIND = f"spec.{SPEC_KEY}.code", f"spec.{SPEC_KEY}.kind"
+
+
+def of_class(name: str) -> dict[str, Any]:
+    """Return the query that finds the Fireworks of a class."""
+    if name == LIGHT:
+        return {_KIND: {"$in": list(LIGHT_KINDS)}}
+    if name == PYTHON:
+        return {_CODE: {"$exists": False}, _KIND: {"$nin": list(LIGHT_KINDS)}}
+    return {_CODE: name}
+
+
+def of_classes(names: list[str], project: str | None = None) -> dict[str, Any]:
+    """Return the query that finds the Fireworks of several classes, of one project or of all."""
+    found: dict[str, Any] = {"$or": [of_class(name) for name in names]}
+    if project is not None:
+        found[f"spec.{SPEC_KEY}.project"] = project
+    return found
+
+
+def class_of(spec: Mapping[str, Any]) -> str:
+    """Return the class of the Firework that has this spec."""
+    about = spec.get(SPEC_KEY) or {}
+    if about.get("kind") in LIGHT_KINDS:
+        return LIGHT
+    return str(about.get("code") or PYTHON)
+
+
+def ready(pad: LaunchPad, project: str | None = None) -> Counter[str]:
+    """Return how many Fireworks of each class are ready."""
+    match: dict[str, Any] = {"state": "READY"}
+    if project is not None:
+        match[f"spec.{SPEC_KEY}.project"] = project
+    group = {"_id": {"code": f"${_CODE}", "kind": f"${_KIND}"}, "count": {"$sum": 1}}
+    counts: Counter[str] = Counter()
+    for row in pad.fireworks.aggregate([{"$match": match}, {"$group": group}]):
+        counts[class_of({SPEC_KEY: row["_id"]})] += int(row["count"])
+    return counts

@@ -1,0 +1,136 @@
+"""Pilots: batch jobs that work the queue with several workers until their time is nearly over."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from fireworks.core.launchpad import LaunchPad
+from pymongo.errors import PyMongoError
+
+from nearedge.errors import DatabaseError, LaunchError
+from nearedge.launch.batch.classes import LIGHT, of_classes
+from nearedge.launch.batch.reservation import BatchJob, SubmissionRefused
+from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
+from nearedge.launch.fireworks import launchpad
+from nearedge.launch.identity import batch_job
+from nearedge.launch.pool import PoolSummary, run_workers
+from nearedge.launch.scheduler import JobState, states_of
+from nearedge.launch.window import Window
+from nearedge.queue_settings import Resources, SchedulerName
+from nearedge.settings import Settings
+from nearedge.store.operations import operation
+
+PILOTS = "pilots"
+"""Collection of pilots, in the launchpad's database."""
+
+_ALIVE = {"state": {"$in": ["submitted", "running"]}}
+
+
+def capacity(resources: Resources) -> int:
+    """Return how many runs of the usual length one pilot gets done."""
+    time = resources.walltime - resources.margin
+    return resources.tasks * max(1, time // resources.expected)
+
+
+@operation
+def submit_pilot(
+    pad: LaunchPad,
+    job_class: str,
+    scheduler: SchedulerName,
+    settings: Settings,
+    project: str | None = None,
+) -> BatchJob:
+    """Submit a pilot for a class of work and enter it into the database.
+
+    Raises
+    ------
+    SubmissionRefused
+        If the scheduler does not take it.
+    """
+    resources = settings.batch.resources(job_class)
+    folder = new_job_folder(settings)
+    try:
+        number = submit_script(
+            job_of(pilot_task(job_class, project), scheduler, resources, settings), folder
+        )
+    except LaunchError as error:
+        raise SubmissionRefused(job_class, str(error)) from None
+    batch_id = f"{scheduler}:{number}"
+    row = {
+        "submitted": datetime.now(UTC),
+        "project": project,
+        "codes": [job_class],
+        "cores": resources.tasks * resources.threads,
+        "workers": resources.tasks,
+        "walltime": resources.walltime,
+        "folder": str(folder),
+    }
+    # It may run already: what it has entered itself stays.
+    pad.db[PILOTS].update_one(
+        {"_id": batch_id}, {"$set": row, "$setOnInsert": {"state": "submitted"}}, upsert=True
+    )
+    return BatchJob(batch_id, job_class, folder, f"pilot with {resources.tasks} workers")
+
+
+def pilot_task(job_class: str, project: str | None) -> Task:
+    """Return what a pilot's batch job is for."""
+    return Task(job_class, None, project, f"nearedge-{job_class}")
+
+
+@operation
+def pilots_alive(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
+    """Return how many pilots of each class wait or run for a project (None: for all).
+
+    The scheduler is asked; one that it does not know any more has ended, and is entered as such.
+    One of which it says nothing counts as alive: no second one is started in its place.
+    """
+    rows = list(pad.db[PILOTS].find(_ALIVE, {"codes": 1, "project": 1}))
+    states = states_of([str(row["_id"]) for row in rows])
+    alive: dict[str, int] = {}
+    for row in rows:
+        state = states[row["_id"]]
+        if state.over or state is JobState.FORGOTTEN:
+            ended = {"state": "ended", "outcome": str(state), "ended": datetime.now(UTC)}
+            pad.db[PILOTS].update_one({"_id": row["_id"], **_ALIVE}, {"$set": ended})
+        elif row["project"] == project:
+            for name in row["codes"]:
+                alive[name] = alive.get(name, 0) + 1
+    return alive
+
+
+def run_pilot(
+    settings: Settings, job_class: str, project: str | None, workers: int, window: Window
+) -> PoolSummary:
+    """Work the queue until nothing is ready or `window` closes; light work is taken along."""
+    pad = launchpad(settings)
+    _enter(pad, {"state": "running", "started": datetime.now(UTC)})
+    summary = PoolSummary(interrupted=True)
+    try:
+        summary = run_workers(
+            workers, settings, query=of_classes([job_class, LIGHT], project), window=window
+        )
+    finally:
+        done = {
+            "state": "ended",
+            "ended": datetime.now(UTC),
+            "completed": summary.completed,
+            "failed": summary.failed,
+            "put_back": summary.put_back,
+        }
+        # It may be the database that ended the pilot.
+        with contextlib.suppress(PyMongoError, DatabaseError):
+            _enter(launchpad(settings), done)
+    return summary
+
+
+def _enter(pad: LaunchPad, fields: Mapping[str, object]) -> None:
+    """Enter what this process, a pilot, says of itself."""
+    batch = batch_job()
+    if batch is None:
+        return
+    # PBS names its server in the environment, and not always when a job is submitted.
+    known = pad.db[PILOTS].find_one({"_id": {"$in": [batch, batch.split(".")[0]]}}, {"_id": 1})
+    identifier = batch if known is None else known["_id"]
+    pad.db[PILOTS].update_one({"_id": identifier}, {"$set": dict(fields)}, upsert=True)

@@ -1,0 +1,172 @@
+"""One batch job for one Firework: FireWorks' reservation mode.
+
+As FireWorks' own queue launcher does, a Firework is reserved first, then its script is submitted,
+then the job's number is noted in its launch. A submitter that is killed in between leaves a
+reservation without a number: `settle_half_made` finds the job of such a one by its folder.
+"""
+
+from __future__ import annotations
+
+import getpass
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fireworks import Firework
+from fireworks.core.fworker import FWorker
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.errors import LaunchError
+from nearedge.launch.batch.adapter import ASK_SECONDS
+from nearedge.launch.batch.classes import class_of, of_classes
+from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
+from nearedge.launch.identity import WorkerIdentity
+from nearedge.queue_settings import SchedulerName
+from nearedge.settings import Settings
+from nearedge.store.operations import operation
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """A batch job that was submitted.
+
+    Parameters
+    ----------
+    batch_id
+        Such as ``slurm:1234``.
+    job_class
+        What work it is for.
+    folder
+        Where its script and its output are.
+    label
+        What it computes; of a pilot, with how many workers.
+    fw_id
+        The Firework it was submitted for; None for a pilot.
+    """
+
+    batch_id: str
+    job_class: str
+    folder: Path
+    label: str
+    fw_id: int | None = None
+
+
+class SubmissionRefused(LaunchError):
+    """The scheduler did not take a job; its Firework is ready again."""
+
+    def __init__(self, job_class: str, message: str) -> None:
+        super().__init__(message)
+        self.job_class = job_class
+
+
+@operation
+def reserve_one(
+    pad: LaunchPad,
+    classes: list[str],
+    scheduler: SchedulerName,
+    settings: Settings,
+    project: str | None = None,
+) -> BatchJob | None:
+    """Submit a batch job for the first Firework of these classes, by priority; None: none is ready.
+
+    Raises
+    ------
+    SubmissionRefused
+        If the scheduler does not take it.
+    """
+    folder = new_job_folder(settings)
+    submitter = FWorker(
+        name=WorkerIdentity.of_this_process().name, query=of_classes(classes, project)
+    )
+    firework, launch_id = pad.reserve_fw(submitter, str(folder))
+    if firework is None:
+        folder.rmdir()
+        return None
+    task = task_of(firework)
+    try:
+        resources = settings.batch.resources(task.job_class)
+        number = submit_script(job_of(task, scheduler, resources, settings), folder)
+    except BaseException as error:
+        pad.cancel_reservation(launch_id)
+        if isinstance(error, LaunchError):
+            raise SubmissionRefused(task.job_class, str(error)) from None
+        raise
+    pad.set_reservation_id(launch_id, number)
+    return BatchJob(f"{scheduler}:{number}", task.job_class, folder, firework.name, firework.fw_id)
+
+
+def task_of(firework: Firework) -> Task:
+    """Return what the batch job of a Firework is for."""
+    return Task(class_of(firework.spec), firework.fw_id, None, firework.name)
+
+
+def may_run(pad: LaunchPad, fw_id: int, batch: str | None) -> bool:
+    """Return whether a batch job may begin its Firework.
+
+    It may not where the reservation was given up and another batch job has it by now, or where the
+    Firework runs already, has ended or is gone.
+    """
+    firework = pad.fireworks.find_one({"fw_id": fw_id}, {"state": 1, "launches": 1})
+    if firework is None or firework["state"] not in ("READY", "RESERVED"):
+        return False
+    if firework["state"] == "READY" or batch is None:
+        return True
+    held = _reservation(pad, firework["launches"])
+    number = batch.partition(":")[2]
+    return held is None or held.split(".")[0] == number.split(".")[0]
+
+
+def _reservation(pad: LaunchPad, launch_ids: list[int]) -> str | None:
+    query = {"launch_id": {"$in": launch_ids}, "state": "RESERVED"}
+    launch = pad.launches.find_one(query, {"state_history": 1}, sort=[("launch_id", -1)])
+    return None if launch is None else _number(launch)
+
+
+def _number(launch: dict[str, Any]) -> str | None:
+    found = [each["reservation_id"] for each in launch["state_history"] if "reservation_id" in each]
+    return str(found[-1]) if found else None
+
+
+@operation
+def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
+    """Bring reservations to an end that a submitter, killed on this machine, left; return how many.
+
+    One whose job is in the queue gets its number; the others are given up.
+    """
+    left = list(_half_made(pad))
+    if not left:
+        return 0
+    by_folder = _numbers_by_folder() if scheduler == "slurm" else {}
+    if by_folder is None:
+        return 0
+    for launch in left:
+        number = by_folder.get(launch["launch_dir"])
+        if number is None:
+            pad.cancel_reservation(launch["launch_id"])
+        else:
+            pad.set_reservation_id(launch["launch_id"], number)
+    return len(left)
+
+
+def _half_made(pad: LaunchPad) -> Iterator[dict[str, Any]]:
+    fields = {"launch_id": 1, "launch_dir": 1, "state_history": 1, "fworker.name": 1}
+    for launch in pad.launches.find({"state": "RESERVED"}, fields):
+        submitter = WorkerIdentity.parse(launch["fworker"]["name"])
+        gone = submitter is not None and submitter.here and not submitter.alive()
+        if gone and _number(launch) is None:
+            yield launch
+
+
+def _numbers_by_folder() -> dict[str, str] | None:
+    """Return the user's jobs by the folder that they were submitted from; None: Slurm is silent."""
+    command = ["squeue", "--noheader", "--format=%A|%Z", f"--user={getpass.getuser()}"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=ASK_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    pairs = (line.strip().partition("|") for line in done.stdout.splitlines())
+    return {folder: number for number, _, folder in pairs}

@@ -1,0 +1,181 @@
+"""The script of a batch job, and the settings that travel with it.
+
+All that a worker needs to know stands in a copy of the settings under ``<home>/batch``, which only
+its owner can read; the script names that file. So neither the script, which schedulers show to
+others, nor any command line holds a password, and it does not matter whether a scheduler passes
+the environment of the submission on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import SecretStr
+
+from nearedge.errors import LaunchError, ResourceError
+from nearedge.launch.batch.adapter import BatchAdapter, adapter
+from nearedge.queue_settings import Resources, SchedulerName
+from nearedge.settings import CONFIG_FILE_VARIABLE, PREFIX, Settings
+from nearedge.store.server_process import write_private
+
+SCRIPT = "submit.sh"
+STARTED = "started"
+"""File that a batch job leaves in its folder once it is able to work."""
+
+_ENTRY = "nearedge.cli.batch_job"
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_SECRETS = [
+    name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+]
+
+
+_NOT_FOR_WORKERS = ("queue", "mp_api_key", "webgui_password")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a batch job is for.
+
+    Parameters
+    ----------
+    job_class
+        Class of work whose resources it has.
+    fw_id
+        The Firework that it runs; None for a pilot.
+    project
+        What a pilot keeps to; None: all projects.
+    name
+        What the scheduler shows.
+    """
+
+    job_class: str
+    fw_id: int | None
+    project: str | None
+    name: str
+
+    @property
+    def kind(self) -> Literal["pilot", "one"]:
+        """What `nearedge.cli.batch_job` calls it."""
+        return "pilot" if self.fw_id is None else "one"
+
+
+def batch_folder(settings: Settings) -> Path:
+    """Return the folder of scripts, outputs and settings of batch jobs, readable by its owner only.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be made.
+    """
+    folder = settings.home / "batch"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise ResourceError(f"No folder can be made at {folder}: {error.strerror}.") from None
+    return folder
+
+
+def new_job_folder(settings: Settings) -> Path:
+    """Return a folder that no other batch job has; its script and output go there."""
+    folder = batch_folder(settings) / "jobs" / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    return folder
+
+
+def keep_settings(settings: Settings) -> Path:
+    """Write what workers need of `settings` to a file of mode 0600 and return its path.
+
+    The file is named by its content: jobs that wait keep the settings they were submitted with.
+    """
+    values: dict[str, object] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if name in _NOT_FOR_WORKERS or value is None:
+            continue
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        values[name] = str(value) if isinstance(value, Path) else value
+    text = yaml.safe_dump(values)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    path = batch_folder(settings) / f"settings-{digest}.yaml"
+    if not path.is_file():
+        write_private(path, text)
+    return path
+
+
+def job_of(
+    task: Task, scheduler: SchedulerName, resources: Resources, settings: Settings
+) -> BatchAdapter:
+    """Return FireWorks' adapter for a batch job.
+
+    Raises
+    ------
+    LaunchError
+        If a secret stands where others can read it, or the scheduler lacks an option.
+    """
+    _refuse_secrets(resources)
+    command = ["exec", shlex.quote(sys.executable), "-P", "-m", _ENTRY, task.kind, task.job_class]
+    command += ["--walltime", str(resources.walltime), "--margin", str(resources.margin)]
+    command += ["--expected", str(resources.expected)]
+    if task.project is not None:
+        command += ["--project", shlex.quote(task.project)]
+    if task.fw_id is None:
+        command += ["--workers", str(resources.tasks)]
+    else:
+        command += ["--fw-id", str(task.fw_id)]
+    return adapter(
+        scheduler,
+        resources,
+        job_name=_job_name(task.name),
+        lines=_lines(resources, keep_settings(settings)),
+        command=" ".join(command),
+    )
+
+
+def submit_script(job: BatchAdapter, folder: Path) -> str:
+    """Write the script into the job's folder, for its owner only, and return the job's number.
+
+    Raises
+    ------
+    LaunchError
+        With what the scheduler said.
+    """
+    script = folder / SCRIPT
+    write_private(script, job.get_script_str(str(folder)))
+    return job.submit_to_queue(str(script))
+
+
+def _lines(resources: Resources, settings_file: Path) -> list[str]:
+    variables = {name: str(resources.threads) for name in _THREADS} | resources.environment
+    return [
+        # What the submission's environment says of NearEdge is in the file.
+        f'unset "${{!{PREFIX}@}}"',
+        f"export {CONFIG_FILE_VARIABLE}={shlex.quote(str(settings_file))}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        *resources.setup,
+    ]
+
+
+def _refuse_secrets(resources: Resources) -> None:
+    said = "\n".join([*resources.setup, *resources.options, *resources.environment])
+    for name in _SECRETS:
+        variable = PREFIX + name.upper()
+        if variable in said:
+            raise LaunchError(
+                f"{variable} must not stand in the section `queue` of the settings, since others "
+                f"can read the scripts of batch jobs: set {name} itself, and it travels in a file "
+                "that only you can read."
+            )
+
+
+def _job_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "nearedge"
