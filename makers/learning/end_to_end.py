@@ -30,11 +30,8 @@ def fit_end_to_end(
         If the features are not M3GNet's alone, or there is a parent or an input beside them.
     """
     # Lightning takes seconds to import, which who trains a kernel must not pay.
-    from nearedge.models.heads.end_to_end import (  # noqa: PLC0415
-        EndToEndHead,
-        EndToEndOptions,
-        Sites,
-    )
+    from nearedge.models.heads.end_to_end import EndToEndHead, EndToEndOptions  # noqa: PLC0415
+    from nearedge.models.heads.end_to_end_training import Sites  # noqa: PLC0415
 
     featurizer = plan.recipe.featurizer
     if not isinstance(featurizer, M3GNetFeaturizer) or plan.recipe.inputs or plan.parent:

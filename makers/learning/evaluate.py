@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning.featurize import featurize_structures
-from nearedge.makers.learning.freeze import targets_of
 from nearedge.makers.learning.plan import Given, input_spectra
 from nearedge.makers.learning.predict import featurizer_for, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, unusable
 from nearedge.makers.learning.scores import judge
+from nearedge.makers.learning.targets import targets_of
 from nearedge.models.featurizers import Featurizer
 from nearedge.models.prediction import check_usable
 from nearedge.models.trained import TrainedModel

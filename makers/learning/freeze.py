@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,9 +18,14 @@ from nearedge.errors import DatasetError, SpectrumError
 from nearedge.makers.learning.featurize import FeaturizeOutcome
 from nearedge.makers.learning.grids import aligned_grid, choose_grid, on_grid
 from nearedge.makers.learning.splits import Split, missing_labels, with_materials
+from nearedge.makers.learning.targets import (
+    frozen_hash,
+    stored_documents,
+    targets_of,
+    usable_spectra,
+)
 from nearedge.schemas import DatasetDoc, GridDoc, SpectrumDoc, SpectrumKind, StructureDoc
 from nearedge.schemas.dataset import DatasetRow
-from nearedge.schemas.document import content_hash
 from nearedge.spectra.grid import Grid
 from nearedge.spectra.outliers import outliers
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
@@ -37,9 +40,6 @@ _MATERIAL_ID = re.compile(r"(mp|mvc)-\d+")
 OUTLIER_SIGMA = {"feff": 2.5}
 OTHER_SIGMA = 5.0
 """OmniXAS's rules (arXiv:2409.19552): FEFF's, and VASP's, which all other codes get."""
-_DIGITS = 10
-"""Of the values that a data set's hash is made of, counted from the largest of them: above
-rounding, below anything physical, whatever the unit (a cross section in Å² is about 1e-4)."""
 
 
 class FreezeOutcome(BaseModel):
@@ -164,9 +164,9 @@ def freeze_dataset(
     }
     missing = missing_labels(split, rows)
     rows = [row for row in _named(rows, split) if row.label not in left_out]
-    documents = _documents(store, rows)
+    documents = stored_documents(store, rows)
     rows = [_with_energies(row, documents.get(row.spectrum_id)) for row in rows]
-    spectra, unusable = _spectra(documents, unit)
+    spectra, unusable = usable_spectra(documents, unit)
     if grid is None and aligned_to is not None:
         grid = _grid_like(database, DatasetStore(database).get(aligned_to), rows, spectra)
     grid = grid or choose_grid(found[0].absorber, found[0].edge, list(spectra.values()))
@@ -214,46 +214,6 @@ def freeze_dataset(
     )
 
 
-def targets_of(
-    database: MongoDatabase, dataset: DatasetDoc, numbers: Sequence[int] | None = None
-) -> FloatArray:
-    """Return the spectra of a frozen data set on its grid and in its unit.
-
-    Parameters
-    ----------
-    numbers
-        Row numbers; None takes all. All are read and checked against the data set's hash.
-
-    Returns
-    -------
-    FloatArray
-        Shape ``(rows, grid.points)``.
-
-    Raises
-    ------
-    DatasetError
-        If a spectrum is no longer there, or is not what was frozen.
-    """
-    rows = dataset.rows
-    spectra, unusable = _spectra(_documents(SpectraStore(database), rows), dataset.unit)
-    gone = [row.label for row in rows if row.spectrum_id not in spectra]
-    if gone:
-        reason = next(iter(unusable.values()), "they are no longer in the database")
-        raise DatasetError(
-            f"{len(gone)} spectra of the data set {dataset.name} cannot be used, {gone[0]} being "
-            f"the first: {reason}"
-        )
-    values = np.stack(
-        [on_grid(spectra[row.spectrum_id], dataset.grid, dataset.absorber) for row in rows]
-    )
-    if _hash(dataset, values) != dataset.dataset_id:
-        raise DatasetError(
-            f"The spectra of the data set {dataset.name} are not those that were frozen: freeze a "
-            "new one."
-        )
-    return values if numbers is None else values[list(numbers)]
-
-
 def _check_alike(found: Sequence[SpectrumRow], query: SpectrumQuery) -> None:
     if not found:
         conditions = query.model_dump(exclude_none=True)
@@ -293,16 +253,6 @@ def _named(rows: Sequence[DatasetRow], split: Split) -> list[DatasetRow]:
     return [row for number, row in enumerate(rows) if number in numbers]
 
 
-def _documents(store: SpectraStore, rows: Sequence[DatasetRow]) -> dict[str, SpectrumDoc]:
-    """Return the spectra's documents by id; those that are gone are left out."""
-    found: dict[str, SpectrumDoc] = {}
-    ids = [row.spectrum_id for row in rows]
-    for start in range(0, len(ids), 2000):
-        query = SpectrumQuery(spectrum_ids=ids[start : start + 2000])
-        found |= {document.spectrum_id: document for document in store.spectra(query)}
-    return found
-
-
 def _with_energies(row: DatasetRow, document: SpectrumDoc | None) -> DatasetRow:
     if document is None:
         return row
@@ -310,20 +260,6 @@ def _with_energies(row: DatasetRow, document: SpectrumDoc | None) -> DatasetRow:
     return row.model_copy(
         update={"edge_energy": reference.edge_energy, "fermi_energy": reference.fermi_energy}
     )
-
-
-def _spectra(
-    documents: Mapping[str, SpectrumDoc], unit: AbsorptionUnit
-) -> tuple[dict[str, Spectrum], dict[str, str]]:
-    """Return the spectra by id in `unit`, and by id why the others cannot be used."""
-    spectra: dict[str, Spectrum] = {}
-    unusable: dict[str, str] = {}
-    for identifier, document in documents.items():
-        try:
-            spectra[identifier] = document.to_spectrum().to_unit(unit)
-        except SpectrumError as error:
-            unusable[identifier] = str(error)
-    return spectra, unusable
 
 
 def _grid_like(
@@ -382,24 +318,4 @@ def _document(
         raise DatasetError(
             f"The split of {name} is refused: {reason.removeprefix('Value error, ')}."
         ) from None
-    return dataset.model_copy(update={"dataset_id": _hash(dataset, values)})
-
-
-def _hash(dataset: DatasetDoc, values: FloatArray) -> str:
-    """Return the id of a data set: rows, split, grid, unit and the values of its spectra."""
-    largest = float(np.abs(values).max())
-    decimals = _DIGITS - math.ceil(math.log10(largest)) if largest > 0 else 0
-    rounded = np.round(values, decimals).astype("<f8") + 0.0  # + 0.0 turns -0.0 into 0.0
-    content: list[object] = [
-        [[row.spectrum_id, row.group] for row in dataset.rows],
-        dataset.split,
-        dataset.grid.model_dump(),
-        str(dataset.unit),
-        hashlib.sha256(rounded.tobytes()).hexdigest(),
-    ]
-    stated = [[row.edge_energy, row.fermi_energy] for row in dataset.rows]
-    marked = [number for number, row in enumerate(dataset.rows) if row.outlier]
-    # Data sets of releases that kept neither have the ids of then.
-    if dataset.outlier_sigma is not None or any(each != [None, None] for each in stated):
-        content.append([stated, dataset.outlier_sigma, marked])
-    return content_hash(content)
+    return dataset.model_copy(update={"dataset_id": frozen_hash(dataset, values)})

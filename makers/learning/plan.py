@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from nearedge import __version__
 from nearedge.errors import DatasetError, ModelError
-from nearedge.makers.learning.freeze import targets_of
 from nearedge.makers.learning.predict import stored_model
 from nearedge.makers.learning.rows import Recipe, check_alike, features_of, part_numbers, unusable
+from nearedge.makers.learning.targets import targets_of
 from nearedge.models.featurizers import Featurizer
 from nearedge.models.heads import Head, head_kind
 from nearedge.models.inputs import ELEMENT, FIDELITY, SPECTRUM

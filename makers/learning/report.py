@@ -13,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 from nearedge.errors import ModelError
 from nearedge.makers.learning.evaluate import HELD_OUT, EvaluateOutcome, held_rows, training_mean
 from nearedge.makers.learning.featurize import featurizer_of
-from nearedge.makers.learning.freeze import targets_of
 from nearedge.makers.learning.predict import stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, training_rows, unusable
 from nearedge.makers.learning.scores import judge
 from nearedge.makers.learning.surroundings import surroundings_of
+from nearedge.makers.learning.targets import targets_of
 from nearedge.models.heads import HeadPrediction, head_kind
 from nearedge.models.left_out import from_bytes
 from nearedge.models.metrics import (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.errors import DatasetError, ModelError
-from nearedge.makers.learning.freeze import targets_of
+from nearedge.makers.learning.targets import targets_of
 from nearedge.models.featurizers import Featurizer
 from nearedge.models.heads import TrainingRows
 from nearedge.models.inputs import SPECTRUM, input_columns

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nearedge import __version__
 from nearedge.errors import ModelError
 from nearedge.makers.learning.describe import describe_structures, descriptors_of
-from nearedge.makers.learning.freeze import targets_of
 from nearedge.makers.learning.rows import part_numbers
+from nearedge.makers.learning.targets import targets_of
 from nearedge.models.styles import (
     StyleModel,
     StyleOptions,

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from nearedge.errors import ModelError
 from nearedge.models.heads import Head, head_kind
 from nearedge.models.heads.base import Fitted, HeadPrediction, TrainingRows
-from nearedge.models.heads.members import member_options, pack, read_settings, unpack
+from nearedge.models.heads.members import Settings, member_options, pack, read_settings, unpack
 from nearedge.models.uncertainty.conformal import row_weights, rows_of_groups
 from nearedge.models.uncertainty.scaling import IntervalScale
 from nearedge.spectra.spectrum import FloatArray
@@ -35,7 +35,7 @@ class AverageOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kinds: str = Field(default="kernel,ensemble", description="Of head, with commas between.")
-    settings: str = Field(
+    settings: Settings = Field(
         default="{}",
         description='Options of each kind as JSON, such as {"ensemble": {"members": 5}}.',
     )
@@ -49,12 +49,6 @@ class AverageOptions(BaseModel):
         kinds = value.split(",")
         if len(kinds) < 2 or len(set(kinds)) < len(kinds):
             raise ValueError("name two kinds of head or more, each once")
-        return value
-
-    @field_validator("settings")
-    @classmethod
-    def _are_settings(cls, value: str) -> str:
-        read_settings(value)
         return value
 
 

@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 
 from nearedge.errors import ModelError
 from nearedge.models.heads import Head, head_kind
-from nearedge.models.heads.bars import ErrorBars
 from nearedge.models.heads.base import Fitted, HeadPrediction, TrainingRows
-from nearedge.models.heads.members import member_options, pack, read_settings, unpack
+from nearedge.models.heads.members import Settings, member_options, pack, read_settings, unpack
 from nearedge.models.training.data import chance_of
 from nearedge.models.uncertainty.conformal import IntArray, row_weights, rows_of_groups
+from nearedge.models.uncertainty.signal_bars import ErrorBars
 from nearedge.spectra.spectrum import FloatArray
 
 Scalar = bool | int | float | str
@@ -36,7 +36,7 @@ class EnsembleOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str = Field(default="residual", description="Of head, of which it is made.")
-    settings: str = Field(
+    settings: Settings = Field(
         default="{}", description='The members\' options as JSON, such as {"width": 128}.'
     )
     folds: int = Field(
@@ -47,12 +47,6 @@ class EnsembleOptions(BaseModel):
     members: int = Field(
         default=10, ge=2, description="A multiple of `folds`: each part is left out as often."
     )
-
-    @field_validator("settings")
-    @classmethod
-    def _are_settings(cls, value: str) -> str:
-        read_settings(value)
-        return value
 
     @field_validator("members")
     @classmethod

@@ -3,7 +3,7 @@
 One block of features is served by a Laplacian kernel, several by one Matérn kernel with a length
 scale for each. Where the code states its edge, spectra are moved by shares of it before they are
 learned; the edge of a new site is predicted by a process of its own and the spectrum moved back.
-Error bars are scaled as `nearedge.models.heads.calibration` says.
+Error bars are scaled as `nearedge.models.uncertainty.variance_bars` says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from threadpoolctl import threadpool_limits
 
 from nearedge.errors import ModelError
 from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
-from nearedge.models.heads.calibration import ErrorModel
 from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.heads.kernel_training import put_back, train
 from nearedge.models.heads.kernel_weights import (
@@ -31,6 +30,7 @@ from nearedge.models.heads.kernel_weights import (
     read_process,
 )
 from nearedge.models.heads.process import Process
+from nearedge.models.uncertainty.variance_bars import ErrorModel
 from nearedge.spectra.spectrum import FloatArray
 
 __all__ = ["KernelHead", "KernelOptions"]

@@ -10,7 +10,6 @@ import numpy as np
 
 from nearedge.models.heads.alignment import moved
 from nearedge.models.heads.base import HeadPrediction, TrainingRows
-from nearedge.models.heads.calibration import ENOUGH_MATERIALS, ErrorModel, IntArray, Residuals
 from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.heads.kernels import KernelName, covariance, distances
 from nearedge.models.heads.posterior import Exact, LowRank
@@ -23,6 +22,9 @@ from nearedge.models.heads.weighting import (
     per_feature,
     some_rows,
 )
+from nearedge.models.uncertainty.conformal import IntArray
+from nearedge.models.uncertainty.residuals import Residuals
+from nearedge.models.uncertainty.variance_bars import ENOUGH_MATERIALS, ErrorModel
 from nearedge.spectra.spectrum import FloatArray
 
 LENGTH_PER_FEATURE = 33.0 / 64.0

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearedge.models.heads.calibration import ErrorModel
 from nearedge.models.heads.kernels import KernelName
 from nearedge.models.heads.process import Process
+from nearedge.models.uncertainty.variance_bars import ErrorModel
 from nearedge.spectra.spectrum import FloatArray
 
 Arrays = dict[str, NDArray[Any]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from safetensors.numpy import load, save
 
 from nearedge.errors import ModelError
@@ -45,6 +45,15 @@ def read_settings(text: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError('settings are a JSON object, such as {"width": 128}')
     return settings
+
+
+def _readable(text: str) -> str:
+    read_settings(text)
+    return text
+
+
+Settings = Annotated[str, AfterValidator(_readable)]
+"""A field of options that holds those of heads inside, as a JSON object."""
 
 
 def pack(

@@ -19,11 +19,11 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from nearedge.errors import ModelError
-from nearedge.models.heads.bars import ErrorBars
 from nearedge.models.heads.base import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.training.data import IntArray, Pairs, held_out_rows
 from nearedge.models.training.options import TrainingOptions
 from nearedge.models.training.trainer import Trained, train
+from nearedge.models.uncertainty.signal_bars import ErrorBars
 from nearedge.spectra.spectrum import FloatArray
 
 ERROR_LENGTH = 33.0 / 64.0

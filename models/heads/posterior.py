@@ -15,9 +15,10 @@ from typing import Self
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from nearedge.models.heads.calibration import IntArray, Residuals, leave_group_out
-from nearedge.models.heads.cholesky import ridged_inverse
+from nearedge.models.cholesky import ridged_inverse
 from nearedge.models.heads.kernels import Float32Array
+from nearedge.models.uncertainty.conformal import IntArray
+from nearedge.models.uncertainty.residuals import Residuals, leave_group_out
 from nearedge.spectra.spectrum import FloatArray
 
 JITTER = 1e-5

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nearedge.models.heads.calibration import IntArray
 from nearedge.models.heads.kernels import squared_distances
 from nearedge.models.heads.weighting import left_out_error, principal_components, some_rows
+from nearedge.models.uncertainty.conformal import IntArray
 from nearedge.spectra.spectrum import FloatArray
 
 ENOUGH_ROWS = 1000

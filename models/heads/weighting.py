@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from nearedge.models.heads.calibration import IntArray
-from nearedge.models.heads.cholesky import ridged_inverse
+from nearedge.models.cholesky import ridged_inverse
 from nearedge.models.heads.kernels import Float32Array, squared_distances
+from nearedge.models.uncertainty.conformal import IntArray
 from nearedge.spectra.spectrum import FloatArray
 
 SEARCH_ROWS = 1000

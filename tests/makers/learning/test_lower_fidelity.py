@@ -10,10 +10,11 @@ import pytest
 
 from nearedge.errors import DatabaseError, ModelError
 from nearedge.makers.learning import lower_fidelity
-from nearedge.makers.learning.freeze import freeze_dataset, targets_of
+from nearedge.makers.learning.freeze import freeze_dataset
 from nearedge.makers.learning.plan import Given
 from nearedge.makers.learning.predict import open_model, predict_structures, stored_model
 from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.targets import targets_of
 from nearedge.makers.learning.train import TrainMaker, train
 from nearedge.models.registry import save_folder
 from nearedge.models.trained import TrainedModel

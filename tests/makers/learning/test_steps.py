@@ -17,11 +17,12 @@ from monty.json import MontyDecoder
 from nearedge.errors import DatabaseError, DatasetError, ModelError
 from nearedge.makers.learning.evaluate import EvaluateMaker, evaluate_model
 from nearedge.makers.learning.featurize import FeaturizeMaker, featurize_structures
-from nearedge.makers.learning.freeze import FreezeMaker, freeze_dataset, targets_of
+from nearedge.makers.learning.freeze import FreezeMaker, freeze_dataset
 from nearedge.makers.learning.grids import choose_grid
 from nearedge.makers.learning.plan import plan_training
 from nearedge.makers.learning.predict import open_model, predict_structures, stored_model
 from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.targets import targets_of
 from nearedge.makers.learning.train import TrainMaker, train_once
 from nearedge.models.registry import save_folder
 from nearedge.models.trained import TrainedModel

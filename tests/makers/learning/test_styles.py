@@ -11,9 +11,10 @@ import pytest
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
 from nearedge.makers.learning.describe import DescribeMaker, describe_structures, descriptors_of
-from nearedge.makers.learning.freeze import freeze_dataset, targets_of
+from nearedge.makers.learning.freeze import freeze_dataset
 from nearedge.makers.learning.splits import Split
 from nearedge.makers.learning.styles import OptionValue, StylesMaker
+from nearedge.makers.learning.targets import targets_of
 from nearedge.models.styles import StyleModel
 from nearedge.settings import Settings
 from nearedge.store.learned import DatasetStore

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning.evaluate import EvaluateMaker
-from nearedge.makers.learning.freeze import freeze_dataset, targets_of
+from nearedge.makers.learning.freeze import freeze_dataset
 from nearedge.makers.learning.plan import Given
 from nearedge.makers.learning.predict import stored_model
 from nearedge.makers.learning.splits import Split
+from nearedge.makers.learning.targets import targets_of
 from nearedge.makers.learning.train import CHECKPOINTS, TrainMaker, TrainOutcome, train
 from nearedge.models import heads
 from nearedge.models.heads import Fitted, Head, HeadPrediction, TrainingRows

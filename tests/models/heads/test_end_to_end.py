@@ -16,7 +16,8 @@ from nearedge.errors import ModelError
 from nearedge.models.featurizers.m3gnet_blocks import M3GNetBlocks
 from nearedge.models.heads import TrainingRows, head_from_bytes
 from nearedge.models.heads.base import Fitted
-from nearedge.models.heads.end_to_end import EndToEndHead, EndToEndOptions, Sites
+from nearedge.models.heads.end_to_end import EndToEndHead, EndToEndOptions
+from nearedge.models.heads.end_to_end_training import Sites
 
 COUNT = 8
 SMALL = {"width": 16, "depth": 1, "max_epochs": 4, "dropout": 0.0}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nearedge.models.heads.calibration import ErrorModel, Residuals, weighted_quantile
+from nearedge.models.uncertainty.residuals import Residuals
+from nearedge.models.uncertainty.variance_bars import ErrorModel, weighted_quantile
 
 
 def test_a_quantile_with_equal_weights_is_the_usual_one() -> None:
