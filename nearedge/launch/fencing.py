@@ -27,11 +27,12 @@ from typing import Any
 
 from fireworks.core.firework import Firework, FWAction, Launch, Workflow
 from fireworks.core.fworker import FWorker
-from fireworks.core.launchpad import LaunchPad, LazyFirework
+from fireworks.core.launchpad import LazyFirework
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from nearedge.errors import LaunchGivenUp
+from nearedge.launch.numbering import NumberedLaunchPad
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class _SeenFirework(LazyFirework):  # type: ignore[misc]  # FireWorks has no typ
         return firework
 
 
-class FencedLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no types
+class FencedLaunchPad(NumberedLaunchPad):
     """FireWorks' launchpad, whose every write is refused to a launch that was given up."""
 
     _lock: str | None = None
