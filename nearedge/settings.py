@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     queue: QueueSettings | None = Field(
         None, description="How `nearedge queue` submits batch jobs: docs/cluster.md."
     )
+    trusted_jobs: str = Field(
+        "",
+        pattern=r"^[\w.]*(,[\w.]+)*$",
+        description="Modules of yours, as a,b, whose jobs workers run beside NearEdge's own.",
+    )
 
     @field_validator(
         "home", "run_dir", "model_path", "pseudo_path", "elk_species_path", "exciting_species_path"
@@ -131,6 +136,11 @@ class Settings(BaseSettings):
     def batch(self) -> QueueSettings:
         """How batch jobs are submitted; the defaults where nothing is said."""
         return self.queue or QueueSettings()
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The modules of `trusted_jobs`."""
+        return tuple(each for each in self.trusted_jobs.split(",") if each)
 
     @property
     def runs(self) -> Path:

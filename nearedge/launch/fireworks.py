@@ -7,11 +7,13 @@ workflow, so what the database holds of a job names no host and no secret.
 from __future__ import annotations
 
 import jobflow
-from fireworks.core.launchpad import LaunchPad
 from jobflow.core.store import JobStore
-from maggma.stores import GridFSStore, MemoryStore, MongoStore
+from maggma.stores import GridFSStore, MemoryStore
 
 from nearedge.errors import LaunchError
+from nearedge.launch.fencing import FencedLaunchPad
+from nearedge.launch.guarding import GuardedJobStore, GuardedLaunchPad
+from nearedge.launch.outputs import FencedOutputs
 from nearedge.settings import Settings
 from nearedge.store.connection import mongo_uri
 from nearedge.store.operations import operation
@@ -39,7 +41,7 @@ def _client_options(settings: Settings) -> dict[str, object]:
     }
 
 
-def launchpad(settings: Settings) -> LaunchPad:
+def launchpad(settings: Settings) -> GuardedLaunchPad:
     """Return the launchpad of these settings; nothing is asked of the server yet.
 
     Raises
@@ -47,24 +49,33 @@ def launchpad(settings: Settings) -> LaunchPad:
     DatabaseUnavailable
         If the settings lead to no database.
     """
-    return LaunchPad(
+    pad = GuardedLaunchPad(
         host=mongo_uri(settings, database=settings.launchpad_database),
         uri_mode=True,
         name=settings.launchpad_database,
         mongoclient_kwargs=_client_options(settings),
         strm_lvl="CRITICAL",
     )
+    pad.trusted = settings.trusted
+    return pad
 
 
 @operation
-def ensure_launchpad_indexes(pad: LaunchPad) -> None:
+def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
     """Make the id counter and every index that the queue is asked through; idempotent."""
     # FireWorks makes the counter in `reset` alone, which deletes everything first.
     pad.fw_id_assigner.update_one(
         {"_id": -1}, {"$setOnInsert": {"next_fw_id": 1, "next_launch_id": 1}}, upsert=True
     )
     pad.tuneup(bkground=True)
-    for field in ("calculation_id", "convergence_id", "search_id", "project", "kind"):
+    for field in (
+        "calculation_id",
+        "convergence_id",
+        "search_id",
+        "continuation_id",
+        "project",
+        "kind",
+    ):
         pad.fireworks.create_index(f"spec.{SPEC_KEY}.{field}", background=True)
     pad.launches.create_index("launch_dir", background=True)
     outputs = pad.db[JOB_OUTPUTS]
@@ -75,8 +86,8 @@ def job_store(settings: Settings) -> JobStore:
     """Return the job store of these settings: documents, and a GridFS store named ``data``."""
     uri = mongo_uri(settings)
     options = _client_options(settings)
-    return JobStore(
-        MongoStore(
+    store = GuardedJobStore(
+        FencedOutputs(
             database=settings.launchpad_database,
             collection_name=JOB_OUTPUTS,
             uri=uri,
@@ -92,6 +103,8 @@ def job_store(settings: Settings) -> JobStore:
             )
         },
     )
+    store.trusted = settings.trusted
+    return store
 
 
 def configure_jobflow(settings: Settings) -> JobStore:

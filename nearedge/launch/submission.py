@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.errors import LaunchError
+from nearedge.launch.allowed import refused_keys
 from nearedge.launch.identity import FOREIGN_GRACE, WorkerIdentity
 from nearedge.store.operations import operation
 
@@ -40,7 +42,17 @@ def add_workflows(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
 
     Should this process or the database die on the way, the batches before are there, and what is
     torn of the last one is taken out by `withdraw_torn`.
+
+    Raises
+    ------
+    LaunchError
+        If a job's metadata has a key that FireWorks or the database act on; nothing is added then.
     """
+    for workflow in workflows:
+        for firework in workflow.fws:
+            reason = refused_keys(firework.spec)
+            if reason is not None:
+                raise LaunchError(f"The job {firework.name} is not submitted: {reason}.")
     for start in range(0, len(workflows), BULK):
         _add_batch(pad, workflows[start : start + BULK])
 
