@@ -52,6 +52,7 @@ def checks() -> Iterator[Check]:
     if settings is not None:
         yield _database(settings)
     if settings is not None:
+        yield _scheduler(settings)
         yield from _codes()
     yield _package("lightshow", "lightshow", "pip install --no-deps lightshow==1.2.8")
     if settings is not None:
@@ -90,6 +91,20 @@ def _database(settings: Settings) -> Check:
         return Check("database", "note", state.detail, remedy)
 
     return _guarded("database", look, "nearedge up")
+
+
+def _scheduler(settings: Settings) -> Check:
+    def look() -> Check:
+        from nearedge.launch.batch.adapter import find_scheduler, version
+
+        return Check("batch scheduler", "ok", version(find_scheduler(settings.batch)))
+
+    return _guarded(
+        "batch scheduler",
+        look,
+        "Only for `nearedge queue`: give it where sbatch or qsub work; Slurm's commands are in the "
+        "package slurm-client and need the cluster's slurm.conf",
+    )
 
 
 def _codes() -> Iterator[Check]:
