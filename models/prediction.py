@@ -46,7 +46,9 @@ class SiteSpectrum(_Answer):
     )
     distance: float = Field(description="To the nearest training site; zero is one of them.")
     outside: list[str] = Field(description="Why it is unlike all training sites; empty if not.")
-    unfamiliar: list[str] = Field(description="What is new, by itself no reason for larger errors.")
+    unfamiliar: list[str] = Field(
+        description="A structure type that is new although the training sites are near."
+    )
     input_spectrum: Literal["computed", "predicted"] | None = Field(
         None, description="Where the spectrum that the model takes of the site is from, if any."
     )

@@ -32,7 +32,7 @@ def domain() -> Domain:
     """Trained on octahedral Cu in CuO and CuS, at distances up to 1 from each other."""
     seen = [s for anion in "OS" for s in surroundings(rock_salt("Cu", anion), [0])]
     distances = np.linspace(0.0, 1.0, 400)
-    return Domain.fit(distances, list(range(400)), seen)
+    return Domain.fit(distances, list(range(400)), seen * 200)
 
 
 def test_surroundings_are_those_of_the_textbook(cuprite: Structure) -> None:
@@ -80,8 +80,40 @@ def test_each_reason_is_given_in_words(domain: Domain) -> None:
     )
 
 
+def test_a_new_structure_type_counts_where_the_training_sites_are_far(domain: Domain) -> None:
+    site = Surroundings(frozenset({8, 29}), frozenset({8}), 6, "AB2 136 m.mm")
+    near, far = domain.judge(site, 0.7), domain.judge(site, 0.8)
+    assert near.outside == far.unfamiliar == []
+    assert near.unfamiliar == [
+        "no training site is in a structure of type AB2, space group 136, with the site symmetry "
+        "m.mm"
+    ]
+    assert far.outside == [
+        f"{near.unfamiliar[0]}, and it is 0.8 from the nearest training site: 75% of materials of "
+        "known types are within 0.75"
+    ]
+    known = Surroundings(frozenset({8, 29}), frozenset({8}), 6, "AB 225 m-3m")
+    assert domain.judge(known, 0.8).outside == []
+
+
+def test_materials_of_types_that_no_other_shares_do_not_say_what_is_usual() -> None:
+    kinds = ["AB 225 m-3m"] * 60 + [f"AB{number} 1 1" for number in range(40)]
+    seen = [Surroundings(frozenset({29}), frozenset({29}), 12, kind) for kind in kinds]
+    distances = np.array([0.1] * 60 + [0.9] * 40)
+    assert Domain.fit(distances, list(range(100)), seen).type_distance == 0.1
+    alone = Domain.fit(distances[60:], list(range(40)), seen[60:])
+    assert alone.type_distance == np.inf
+
+
 def test_arrays_carry_it(domain: Domain) -> None:
     again = Domain.from_arrays(domain.to_arrays())
     assert (again.distance, again.surroundings) == (domain.distance, domain.surroundings)
+    assert again.type_distance == domain.type_distance
     without = Domain.from_arrays(Domain.fit(None, ["a"], None).to_arrays())
     assert (without.distance, without.surroundings) == (np.inf, None)
+
+
+def test_a_model_of_an_older_release_knows_no_limit_for_new_types(domain: Domain) -> None:
+    arrays = domain.to_arrays()
+    older = Domain.from_arrays({**arrays, "distance": arrays["distance"][:1]})
+    assert (older.distance, older.type_distance) == (domain.distance, np.inf)
