@@ -13,25 +13,19 @@ between runs (about 70 MB; computing them takes three minutes of one core).
 from __future__ import annotations
 
 import argparse
-import tarfile
 import time
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from omnixas import MODELS, OMNIXAS, cu_sites, cu_split, described, materials
 
-from nearedge.codes.feff.crystal import read_poscar
-from nearedge.codes.feff.parse import parse_xmu
 from nearedge.models.featurizers import load_featurizer
 from nearedge.models.heads import KernelHead, TrainingRows
 from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.metrics import NEAR, evaluate, squared_errors, without_near_duplicates
-from nearedge.spectra.grid import omnixas_grid, to_grid
-from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-BOHR2 = 0.529177210903**2
 FOLDS = 5
 SEEDS = 5
 PUBLISHED = "m3gnet:3"
@@ -55,43 +49,16 @@ def read(omnixas: Path, models: Path, cache: Path) -> dict[str, NDArray[np.gener
 
 
 def computed(omnixas: Path, models: Path) -> dict[str, NDArray[np.generic]]:
-    grid = omnixas_grid("Cu")
-    poscars: dict[str, str] = {}
-    spectra: dict[tuple[str, int], tuple[FloatArray, float]] = {}
-    wanted = {name for part in ("train", "val") for name in split(omnixas, part)}
-    with tarfile.open(omnixas / "cu_feff_calculations.tar.xz") as files:
-        for member in files:
-            parts = PurePosixPath(member.name).parts
-            file = files.extractfile(member) if parts[-1] in ("POSCAR", "xmu.dat") else None
-            if file is None:
-                continue
-            text = file.read().decode()
-            if parts[-1] == "POSCAR":
-                poscars[parts[-2]] = text
-            elif f"{parts[-4]}_{parts[-2].split('_')[0]}" in wanted:
-                xmu = parse_xmu(text)
-                spectrum = Spectrum(xmu.energy, xmu.absorption, AbsorptionUnit.NORMALIZED)
-                row = to_grid(spectrum, grid, own_points_only=True)
-                row *= xmu.header.normalization / BOHR2 * 1000
-                zero = xmu.edge_energy - xmu.header.fermi_energy - grid.start
-                spectra[parts[-4], int(parts[-2].split("_")[0])] = (row, zero)
+    sites = cu_sites(omnixas, [*cu_split(omnixas, "train"), *cu_split(omnixas, "val")])
     featurizer = load_featurizer("default", model_path=models)
-    features: dict[str, FloatArray] = {}
-    for material in {material for material, _ in spectra}:
-        features[material] = featurizer.features(read_poscar(poscars[material]))
-    places = sorted(spectra)
     return {
-        "ids": np.array([f"{material}_{site:03d}" for material, site in places]),
-        "features": np.stack([features[m][s] for m, s in places]).astype(np.float32),
+        "ids": np.array([site.label for site in sites]),
+        "features": described(sites, featurizer).astype(np.float32),
         "blocks": np.array(list(featurizer.blocks)),
         "widths": np.array(list(featurizer.blocks.values())),
-        "spectra": np.stack([spectra[place][0] for place in places]),
-        "zeros": np.array([spectra[place][1] for place in places]),
+        "spectra": np.stack([site.spectrum for site in sites]),
+        "zeros": np.array([site.zero for site in sites]),
     }
-
-
-def split(omnixas: Path, part: str) -> list[str]:
-    return (omnixas / "splits" / f"Cu_FEFF_{part}.txt").read_text().split()
 
 
 def rows_of(
@@ -110,7 +77,7 @@ def rows_of(
     return TrainingRows(
         features=data["features"][numbers][:, columns].astype(np.float64),
         targets=data["spectra"][numbers].astype(np.float64),
-        groups=[name.rsplit("_", 1)[0] for name in ids],
+        groups=materials(ids),
         blocks={name: len(part) for name, part in chosen.items()},
         edges=data["zeros"][numbers].astype(np.float64),
     )
@@ -171,16 +138,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=["cv", "val"])
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--omnixas", type=Path, default=SHARED / "data" / "omnixas")
-    parser.add_argument("--models", type=Path, default=SHARED / "models")
+    parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
+    parser.add_argument("--models", type=Path, default=MODELS)
     asked = parser.parse_args()
     data = read(asked.omnixas, asked.models, asked.cache)
     for name, (only, options) in STEPS.items():
-        train = rows_of(data, split(asked.omnixas, "train"), only)
+        train = rows_of(data, cu_split(asked.omnixas, "train"), only)
         if asked.part == "cv":
             cross_validate(name, train, options)
         elif options == KernelOptions():
-            judge(name, train, rows_of(data, split(asked.omnixas, "val"), only), options)
+            judge(name, train, rows_of(data, cu_split(asked.omnixas, "val"), only), options)
 
 
 if __name__ == "__main__":

@@ -21,39 +21,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from networks import (
-    SHARED,
-    archived,
-    cu_training_rows,
-    materials,
-    rows_of,
-    validation_rows,
-)
+from fidelity_table import print_tables
+from networks import cu_training_rows
 from numpy.typing import NDArray
+from omnixas import MODELS, OMNIXAS, cu_sites, materials, rows_of, validation_rows
 from pydantic import BaseModel
 
 from nearedge.models.heads import Fitted, Head, TrainingRows, head_kind
 from nearedge.models.heads.kernel import KernelOptions
 from nearedge.models.heads.xasblock import XASBlockOptions
 from nearedge.models.left_out import material_folds
-from nearedge.models.metrics import error_scores, paired_bootstrap, squared_errors
+from nearedge.models.metrics import squared_errors
 from nearedge.spectra.spectrum import FloatArray
 
 FOLDS = 5
 PARENT_BATCH = 256
 RATE = 1e-3
 """A larger batch than the paper's for FEFF, and no range test of the rate: a third of the time."""
-WAYS = {
-    "features": "features alone",
-    "transfer": "trained on FEFF, then on VASP",
-    "computed": "computed FEFF spectrum as input",
-    "baseline": "difference from the aligned FEFF spectrum, which is input too",
-    "predicted": "predicted FEFF spectrum as input",
-    "either": "computed FEFF spectrum as input, predicted where none was computed",
-}
 SHIFTS = range(-12, 25)
 """Of FEFF spectra against VASP's, in grid steps of 0.25 eV; the best was within 0.5 to 1 eV."""
 
@@ -93,8 +79,7 @@ def load_case(element: str, omnixas: Path, models: Path, cache: Path | None) -> 
         train = cu_training_rows(omnixas, models, cache)
         feff = together(train, feff)
         # The archive has FEFF spectra of further sites, which the authors' outlier cut dropped.
-        rows = archived(omnixas / "cu_feff_calculations.tar.xz", set(ids))
-        found = {f"{material}_{site:03d}": row for material, site, _, row in rows}
+        found = {site.label: site.spectrum for site in cu_sites(omnixas, ids)}
         new = [number for number, name in enumerate(ids) if name in found.keys() - known.keys()]
         learned = {row.tobytes() for row in np.round(train.targets, 6)}
         new = [n for n in new if np.round(found[ids[n]], 6).tobytes() not in learned]
@@ -323,86 +308,6 @@ def judge_element(
                 }
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """The errors of all folds and seeds of one part of the table."""
-
-    errors: dict[str, FloatArray]
-    groups: list[str]
-    seeds: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, lines: Sequence[dict[str, object]], *, only_paired: bool) -> Judged:
-        errors: dict[str, list[float]] = {}
-        groups: list[str] = []
-        seeds: list[int] = []
-        for line in lines:
-            paired = cast("list[bool]", line["paired"])
-            kept = [n for n, is_paired in enumerate(paired) if is_paired or not only_paired]
-            of_line = cast("dict[str, list[float]]", line["errors"])
-            for way, values in of_line.items():
-                errors.setdefault(way, []).extend(values[n] for n in kept)
-            names = cast("list[str]", line["groups"])
-            groups += [names[n] for n in kept]
-            seeds += [cast("int", line["seed"])] * len(kept)
-        arrays = {way: np.array(values) for way, values in errors.items()}
-        return cls(arrays, groups, np.array(seeds))
-
-    def rows(self) -> Iterator[str]:
-        """Yield a line of the table for each way; intervals draw materials, with all seeds."""
-        mean = self.errors["mean"]
-        for way in (way for way in WAYS if way in self.errors):
-            model = self.errors[way]
-            scores = error_scores(model, mean, self.groups)
-            etas = [
-                float(np.median(mean[self.seeds == seed]) / np.median(model[self.seeds == seed]))
-                for seed in np.unique(self.seeds)
-            ]
-            eta, median, average = (scores[name] for name in ("eta", "median_mse", "mean_mse"))
-            gain = "|"
-            if way != "features":
-                paired = paired_bootstrap(model, self.errors["features"], self.groups)
-                ratio, less = paired.eta_ratio, paired.mean_difference
-                gain = (
-                    f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) | {less.value:+.5f} "
-                    f"({less.low:+.5f} to {less.high:+.5f})"
-                )
-            spread = f", seeds {min(etas):.2f} to {max(etas):.2f}" if len(etas) > 1 else ""
-            yield (
-                f"| {WAYS[way]} | {eta.value:.2f} ({eta.low:.2f} to {eta.high:.2f}){spread} "
-                f"| {median.value:.5f} ({median.low:.5f} to {median.high:.5f}) "
-                f"| {average.value:.5f} ({average.low:.5f} to {average.high:.5f}) | {gain} |"
-            )
-
-
-def print_tables(lines: Sequence[dict[str, object]]) -> None:
-    # A run that was repeated counts once.
-    latest = {
-        tuple(line[key] for key in ("element", "kind", "rows", "seed", "fold")): line
-        for line in lines
-    }
-    parts: dict[tuple[object, ...], list[dict[str, object]]] = {}
-    for (element, kind, which, _, _), line in latest.items():
-        parts.setdefault((element, kind, which), []).append(line)
-    for (element, kind, which), runs in parts.items():
-        for only_paired in (False, True) if which == "all" else (False,):
-            judged = Judged.of(runs, only_paired=only_paired)
-            seeds = len(np.unique(judged.seeds))
-            print(
-                f"\n{element}, {kind}, learning from {which} (about {runs[0]['learned']} VASP and "
-                f"{runs[0]['feff']} FEFF rows), judged on {len(judged.groups) // seeds} rows"
-                f"{' with a computed spectrum' if only_paired else ''}, {len(runs)} runs of "
-                f"{FOLDS} folds x {seeds} seeds\n"
-            )
-            print(
-                "| way | η | median MSE | mean MSE | η over features alone "
-                "| mean MSE less features alone |"
-            )
-            print("|---|---|---|---|---|---|")
-            for row in judged.rows():
-                print(row)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", choices=("Ti", "Cu", "table"))
@@ -413,13 +318,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60, help="of networks, at most")
     parser.add_argument("--rows", action="append", choices=("pairs", "all"), help="default: both")
     parser.add_argument("--feff", type=int, help="FEFF spectra to learn from at most; default: all")
-    parser.add_argument("--omnixas", type=Path, default=SHARED / "data" / "omnixas")
-    parser.add_argument("--models", type=Path, default=SHARED / "models")
+    parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
+    parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--cache", type=Path, help="keeps the Cu features (.npz)")
     parser.add_argument("--results", type=Path, default=Path("fidelity.jsonl"))
     asked = parser.parse_args()
     if asked.part == "table":
-        print_tables([json.loads(line) for line in asked.results.read_text().splitlines()])
+        print_tables([json.loads(line) for line in asked.results.read_text().splitlines()], FOLDS)
         return
     case = load_case(asked.part, asked.omnixas, asked.models, asked.cache)
     if asked.feff is not None:

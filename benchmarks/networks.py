@@ -17,16 +17,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import tarfile
 import time
-from collections.abc import Hashable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from omnixas import (
+    MODELS,
+    OMNIXAS,
+    cu_sites,
+    cu_split,
+    described,
+    materials,
+    rows_of,
+    validation_rows,
+)
 
-from nearedge.codes.feff.crystal import read_poscar
-from nearedge.codes.feff.parse import parse_xmu
 from nearedge.models.featurizers import load_featurizer
 from nearedge.models.heads import Head, TrainingRows, head_kind
 from nearedge.models.heads.ensemble import EnsembleOptions
@@ -34,77 +42,49 @@ from nearedge.models.heads.xasblock import XASBlockOptions
 from nearedge.models.metrics import evaluate, squared_errors
 from nearedge.models.training.data import chance_of
 from nearedge.models.training.options import TrainingOptions
-from nearedge.spectra.grid import omnixas_grid, to_grid
-from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray, Spectrum
+from nearedge.spectra.spectrum import FloatArray
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 ELEMENTS = ("Ti", "V", "Cr", "Co", "Ni", "Cu")
 FOLDS = 5
-BOHR2 = 0.529177210903**2
 DRAWS = 2000
 
 
-def materials(ids: Sequence[str]) -> list[str]:
-    return [name.rsplit("_", 1)[0] for name in ids]
+class CuRun(TypedDict):
+    """A line of the results: a training on Cu."""
+
+    part: Literal["cu"]
+    kind: str
+    seed: int
+    metrics: dict[str, dict[str, float]]
+    cpu_seconds: float
+    sites_per_cpu_second: int
+    epochs: int
 
 
-def archived(archive: Path, wanted: set[str]) -> Iterator[tuple[str, int, str, FloatArray]]:
-    """Yield material, site, POSCAR and spectrum in 1e-3 bohr^2 of the rows that are wanted."""
-    grid = omnixas_grid("Cu")
-    poscars: dict[str, str] = {}
-    spectra: dict[tuple[str, int], FloatArray] = {}
-    with tarfile.open(archive) as files:
-        for member in files:
-            parts = PurePosixPath(member.name).parts
-            if parts[-1] not in ("POSCAR", "xmu.dat"):
-                continue
-            file = files.extractfile(member)
-            assert file is not None
-            text = file.read().decode()
-            if parts[-1] == "POSCAR":
-                poscars[parts[-2]] = text
-                continue
-            site = parts[-2].split("_")[0]
-            if f"{parts[-4]}_{site}" in wanted:
-                xmu = parse_xmu(text)
-                factor = xmu.header.normalization / BOHR2 * 1000
-                spectrum = Spectrum(xmu.energy, xmu.absorption, AbsorptionUnit.NORMALIZED)
-                row = to_grid(spectrum, grid, own_points_only=True) * factor
-                spectra[parts[-4], int(site)] = row
-    for (material, number), row in sorted(spectra.items()):
-        yield material, number, poscars[material], row
+class TransferRun(TypedDict):
+    """A line of the results: a fold of all elements; errors by element and way."""
+
+    part: Literal["transfer"]
+    kind: str
+    fold: int
+    errors: dict[str, dict[str, list[float]]]
+    groups: dict[str, list[Hashable]]
+    cpu_seconds: dict[str, float]
 
 
 def cu_training_rows(omnixas: Path, models: Path, cache: Path | None) -> TrainingRows:
     """Read, or compute and keep, features and spectra of the authors' Cu training rows."""
     if cache is None or not cache.exists():
-        ids = (omnixas / "splits" / "Cu_FEFF_train.txt").read_text().split()
-        featurizer = load_featurizer("m3gnet", model_path=models)
-        names, features, spectra = [], [], []
-        known: tuple[str, FloatArray] = ("", np.empty(0))
-        rows = archived(omnixas / "cu_feff_calculations.tar.xz", set(ids))
-        for material, site, poscar, spectrum in rows:
-            if known[0] != material:
-                known = (material, featurizer.features(read_poscar(poscar)))
-            names.append(f"{material}_{site:03d}")
-            features.append(known[1][site])
-            spectra.append(spectrum)
+        ids = cu_split(omnixas, "train")
+        sites = cu_sites(omnixas, ids)
+        names = [site.label for site in sites]
         assert set(names) == set(ids)
-        arrays = {"ids": np.array(names), "X": np.stack(features), "y": np.stack(spectra)}
+        features = described(sites, load_featurizer("m3gnet", model_path=models))
+        spectra = np.stack([site.spectrum for site in sites])
         if cache is None:
-            return rows_of(arrays)
-        np.savez(cache, **arrays)
+            return TrainingRows(features, spectra, materials(names))
+        np.savez(cache, ids=np.array(names), X=features, y=spectra)
     with np.load(cache) as stored:
-        return rows_of(dict(stored))
-
-
-def rows_of(arrays: dict[str, NDArray[np.generic]]) -> TrainingRows:
-    features, spectra = arrays["X"].astype(np.float64), arrays["y"].astype(np.float64)
-    return TrainingRows(features, spectra, materials(arrays["ids"].tolist()))
-
-
-def validation_rows(omnixas: Path, element: str) -> TrainingRows:
-    with np.load(omnixas / f"{element}_FEFF_val.npz") as stored:
         return rows_of(dict(stored))
 
 
@@ -117,7 +97,7 @@ def options_of(kind: str, element: str | None) -> TrainingOptions | EnsembleOpti
     return options
 
 
-def judge_cu(kind: str, seed: int, train: TrainingRows, test: TrainingRows) -> dict[str, object]:
+def judge_cu(kind: str, seed: int, train: TrainingRows, test: TrainingRows) -> CuRun:
     started = time.process_time()
     fitted = head_kind(kind).fit(train, options_of(kind, "Cu"), seed=seed)
     seconds = time.process_time() - started
@@ -141,7 +121,7 @@ def fold_numbers(groups: Sequence[Hashable]) -> NDArray[np.intp]:
     return np.array([int(chance_of(group, -1) * FOLDS) for group in groups], dtype=np.intp)
 
 
-def transfer_fold(kind: str, fold: int, rows: dict[str, TrainingRows]) -> dict[str, object]:
+def transfer_fold(kind: str, fold: int, rows: dict[str, TrainingRows]) -> TransferRun:
     """Return the squared errors of one fold's rows, by element, for the three ways to train."""
     folds = {element: fold_numbers(one.groups) for element, one in rows.items()}
     train = {e: one.take(np.flatnonzero(folds[e] != fold)) for e, one in rows.items()}
@@ -180,7 +160,7 @@ def transfer_fold(kind: str, fold: int, rows: dict[str, TrainingRows]) -> dict[s
     }
 
 
-def print_cu(lines: Sequence[dict[str, object]]) -> None:
+def print_cu(lines: Sequence[CuRun]) -> None:
     print(
         "| head | seeds | η: median, range (interval of the median seed) | median MSE "
         "| mean MSE | inside 68 / 95 % | CPU s |"
@@ -204,9 +184,11 @@ def print_cu(lines: Sequence[dict[str, object]]) -> None:
         )
 
 
-def paired(base: FloatArray, new: FloatArray, groups: Sequence[str]) -> tuple[float, float, float]:
+def paired(
+    base: FloatArray, new: FloatArray, groups: Sequence[Hashable]
+) -> tuple[float, float, float]:
     """Return the ratio of median errors and its 95 % interval, by drawing whole materials."""
-    names = sorted(set(groups))
+    names = sorted(set(groups), key=str)
     rows = {name: [n for n, group in enumerate(groups) if group == name] for name in names}
     members = [np.array(rows[name]) for name in names]
     generator = np.random.default_rng(0)
@@ -220,7 +202,7 @@ def paired(base: FloatArray, new: FloatArray, groups: Sequence[str]) -> tuple[fl
     return float(np.median(base) / np.median(new)), float(low), float(high)
 
 
-def print_transfer(lines: Sequence[dict[str, object]]) -> None:
+def print_transfer(lines: Sequence[TransferRun]) -> None:
     for kind in dict.fromkeys(line["kind"] for line in lines):
         runs = list({line["fold"]: line for line in lines if line["kind"] == kind}.values())
         seconds = {
@@ -252,8 +234,8 @@ def main() -> None:
     parser.add_argument("part", choices=("cu", "transfer", "table"))
     parser.add_argument("kind", nargs="?", default="xasblock")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--omnixas", type=Path, default=SHARED / "data" / "omnixas")
-    parser.add_argument("--models", type=Path, default=SHARED / "models")
+    parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
+    parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--cache", type=Path, help="keeps the Cu features (.npz)")
     parser.add_argument("--results", type=Path, default=Path("networks.jsonl"))
     asked = parser.parse_args()
@@ -263,6 +245,7 @@ def main() -> None:
         print_transfer([line for line in lines if line["part"] == "transfer"])
         return
     if asked.part == "cu":
+        found: Iterable[CuRun | TransferRun]
         train = cu_training_rows(asked.omnixas, asked.models, asked.cache)
         test = validation_rows(asked.omnixas, "Cu")
         found = (judge_cu(asked.kind, seed, train, test) for seed in range(asked.seeds))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,22 +20,27 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from omnixas import (
+    MODELS,
+    OMNIXAS,
+    CuSite,
+    cu_sites,
+    cu_split,
+    described,
+    materials,
+    validation_rows,
+)
 from pymatgen.core.periodic_table import Element
 from scipy.stats import spearmanr
 
-from nearedge.codes.feff.crystal import read_poscar
-from nearedge.codes.feff.parse import parse_xmu
 from nearedge.models.featurizers import load_featurizer
 from nearedge.models.heads import HeadPrediction, KernelHead, TrainingRows
 from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.uncertainty.domain import SeenSurroundings
 from nearedge.models.uncertainty.reliability import Reliability
 from nearedge.models.uncertainty.surroundings import Surroundings, surroundings
-from nearedge.spectra.grid import omnixas_grid, to_grid
-from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
+from nearedge.spectra.spectrum import FloatArray
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-ARCHIVE = "cu_feff_calculations.tar.xz"
 FOLDS = 10
 HELD_OUT = (60, 900)
 """A class is held out if it has this many rows: enough to count, and enough left to learn from."""
@@ -82,10 +86,6 @@ class Judged:
         return cls(
             *(np.concatenate([getattr(p, name) for p in parts]) for name in cls.__annotations__)
         )
-
-
-def materials(ids: NDArray[np.str_]) -> NDArray[np.str_]:
-    return np.array([name.rsplit("_", 1)[0] for name in ids.tolist()])
 
 
 def judge(train: Rows, test: Rows, length: float | None = None) -> Judged:
@@ -145,55 +145,28 @@ def figures(judged: Judged) -> dict[str, float | int]:
 
 def cu_rows(folder: Path, models: Path, cache: Path | None) -> tuple[Rows, Rows]:
     """Return the authors' Cu training and validation rows, from the calculations themselves."""
-    parts = [
-        set((folder / "splits" / f"Cu_FEFF_{part}.txt").read_text().split())
-        for part in ("train", "val")
-    ]
-    structures, spectra = _archive(folder / ARCHIVE, parts[0] | parts[1])
-    ids = np.array(sorted(spectra))
-    features = _features(ids, structures, models, cache)
-    seen = np.empty(len(ids), dtype=object)
-    for row, name in enumerate(ids.tolist()):
-        material, site = name.rsplit("_", 1)
-        (seen[row],) = surroundings(structures[material], [int(site)])
-    rows = Rows(features, np.stack([spectra[name] for name in ids]), materials(ids), seen)
-    train, val = (rows.take(np.isin(ids, sorted(part))) for part in parts)
+    parts = [cu_split(folder, part) for part in ("train", "val")]
+    sites = cu_sites(folder, [*parts[0], *parts[1]])
+    ids = np.array([site.label for site in sites])
+    seen = np.empty(len(sites), dtype=object)
+    for row, site in enumerate(sites):
+        (seen[row],) = surroundings(site.structure, [site.number])
+    spectra = np.stack([site.spectrum for site in sites])
+    groups = np.array(materials(ids.tolist()))
+    rows = Rows(_features(sites, ids, models, cache), spectra, groups, seen)
+    train, val = (rows.take(np.isin(ids, part)) for part in parts)
     return train, val
 
 
-def _archive(path, wanted):  # type: ignore[no-untyped-def]
-    structures, spectra = {}, {}
-    grid = omnixas_grid("Cu")
-    needed = {name.rsplit("_", 1)[0] for name in wanted}
-    with tarfile.open(path, "r|xz") as files:
-        for member in files:
-            parts = Path(member.name).parts
-            if len(parts) < 3 or parts[1] not in needed:
-                continue
-            name = f"{parts[1]}_{parts[3][:3]}" if len(parts) == 5 else ""
-            if parts[-1] == "POSCAR":
-                structures[parts[1]] = read_poscar(files.extractfile(member).read().decode())
-            elif parts[-1] == "xmu.dat" and name in wanted:
-                text = files.extractfile(member).read().decode()
-                spectrum = parse_xmu(text).result().spectrum
-                spectra[name] = to_grid(
-                    spectrum.to_unit(AbsorptionUnit.MILLIBOHR2), grid, own_points_only=True
-                )
-    return structures, spectra
-
-
-def _features(ids, structures, models, cache):  # type: ignore[no-untyped-def]
+def _features(
+    sites: Sequence[CuSite], ids: NDArray[np.str_], models: Path, cache: Path | None
+) -> FloatArray:
     if cache is not None and cache.exists():
-        kept = np.load(cache)
-        if np.array_equal(kept["ids"], ids):
-            return kept["features"]
-    featurizer = load_featurizer("m3gnet", model_path=models)
-    found = {}
-    for name in ids.tolist():
-        material = name.rsplit("_", 1)[0]
-        if material not in found:
-            found[material] = featurizer.features(structures[material])
-    features = np.stack([found[n.rsplit("_", 1)[0]][int(n.rsplit("_", 1)[1])] for n in ids])
+        with np.load(cache) as kept:
+            if np.array_equal(kept["ids"], ids):
+                known: FloatArray = kept["features"]
+                return known
+    features = described(sites, load_featurizer("m3gnet", model_path=models))
     if cache is not None:
         np.savez(cache, ids=ids, features=features)
     return features
@@ -266,10 +239,8 @@ def main(omnixas: Path, models: Path, cache: Path | None) -> None:
         name = path.name.removesuffix("_val.npz")
         if name == "Cu_FEFF":
             continue
-        data = np.load(path)
-        rows = Rows(
-            data["X"].astype(float), data["y"].astype(float), materials(data["ids"].astype(str))
-        )
+        published = validation_rows(omnixas, *name.split("_"))
+        rows = Rows(published.features, published.targets, np.array(published.groups, dtype=str))
         print(json.dumps({"element": name, **figures(cross_validated(rows))}), flush=True)
     train, val = cu_rows(omnixas, models, cache)
     judged = judge(train, val)
@@ -287,8 +258,8 @@ def main(omnixas: Path, models: Path, cache: Path | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--omnixas", type=Path, default=SHARED / "data/omnixas")
-    parser.add_argument("--models", type=Path, default=SHARED / "models")
+    parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
+    parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--cache", type=Path)
     asked = parser.parse_args()
     main(asked.omnixas, asked.models, asked.cache)
