@@ -14,6 +14,13 @@ from pathlib import Path
 
 import feff10
 
+STAGES = (
+    *("rdinp", "atomic", "pot", "screen", "xsph"),
+    *("fms", "mkgtr", "path", "genfmt", "ff2x"),
+)
+"""Those that an absorption spectrum takes: output is the same as of all eighteen. The others end at
+once, but each costs a tenth of a CPU second to start."""
+
 
 def main(folder: str, stage_timeout: str, report_fd: str) -> None:
     """Run FEFF in `folder` and report on `report_fd`, a JSON object a line."""
@@ -31,7 +38,12 @@ def main(folder: str, stage_timeout: str, report_fd: str) -> None:
     deck = str(Path(folder) / "feff.inp")
     try:
         feff10.validate(deck)  # type: ignore[attr-defined]  # its stub forgets it
-        config = feff10.FeffConfig.from_file(folder, deck, stage_timeout=float(stage_timeout))
+        config = feff10.FeffConfig.from_file(
+            folder,
+            deck,
+            stages=[feff10.Stage.from_name(name) for name in STAGES],
+            stage_timeout=float(stage_timeout),
+        )
         feff10.FeffPipeline(config).run_with_progress(progress)
     except (feff10.FeffParseError, feff10.FeffConfigError) as error:
         report(failed="input", message=str(error))

@@ -41,7 +41,7 @@ def test_a_run_gives_the_recorded_spectrum(recorded, tmp_path, gone) -> None:
     np.testing.assert_allclose(
         result.spectrum.absorption, table[:, 3], atol=1e-4 * table[:, 3].max()
     )
-    assert stages[:2] == ["rdinp", "dmdw"]
+    assert stages[:2] == ["rdinp", "atomic"]
     assert "fms" in stages
     assert result.attempts == 1
     assert result.warnings == []
