@@ -15,6 +15,7 @@ from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError, WeightsError
 from nearedge.models.featurizers.m3gnet_blocks import BLOCK_NAMES, ELEMENTS, M3GNetBlocks
+from nearedge.models.featurizers.m3gnet_graph import BondGraph
 from nearedge.models.featurizers.m3gnet_network import CUTOFF, WIDTH
 from nearedge.models.featurizers.reference import check_energies
 from nearedge.models.featurizers.weights import Weights, find_weights, read_weights
@@ -100,12 +101,14 @@ class M3GNetFeaturizer:
 
     def energy_per_atom(self, structure: Structure) -> float:
         """Return the potential's energy in eV per atom: it tells whether the numbers are right."""
-        graph = self._model.graph([structure])
         with torch.inference_mode():
-            network = self._model.network
-            shares = network.site_energies(network(graph)).double()
-        total = float(shares.sum()) * self._energy_scale + float(self._offsets[graph.kinds].sum())
-        return total / len(structure)
+            return float(self.total_energy(self._model.graph([structure]))) / len(structure)
+
+    def total_energy(self, graph: BondGraph) -> torch.Tensor:
+        """Return the potential's energy of all sites of a graph in eV, as a differentiable sum."""
+        network = self._model.network
+        shares = network.site_energies(network(graph)).double()
+        return shares.sum() * self._energy_scale + self._offsets[graph.kinds].sum()
 
 
 def load_m3gnet(
