@@ -1,0 +1,286 @@
+"""What a cheap FEFF run of each site brings to a kernel that knows the features, and what it costs.
+
+Reads the published calculations and splits of OmniXAS (arXiv:2409.19552)::
+
+    python benchmarks/cheap_feff.py run --archive ARCHIVE --runs RUNS
+    python benchmarks/cheap_feff.py judge --runs RUNS --cache FILE
+
+`run` computes sites of the training and the validation rows through NearEdge's own FEFF, and goes
+on where it was stopped. ARCHIVE is the folder ``Cu`` of the unpacked calculations. RUNS can be
+ingested: each folder in it is a finished run.
+
+`judge` trains the default recipe on all training rows, and learns from those that have a run how
+the prediction's error, left out, follows from what the run says otherwise than the prediction: a
+linear map, whose strength is chosen by leaving materials out. Both are judged on the validation
+rows that have a run. FILE is that of ``default_recipe.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from default_recipe import read, rows_of
+from numpy.typing import NDArray
+from omnixas import MODELS, OMNIXAS, cu_split, materials
+
+from nearedge.codes import get_code
+from nearedge.codes.feff.crystal import read_poscar
+from nearedge.codes.feff.parse import parse_xmu
+from nearedge.codes.feff.run import RETRY_FOLDER
+from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
+from nearedge.errors import CodeError
+from nearedge.models.heads import KernelHead
+from nearedge.models.heads.alignment import moved
+from nearedge.models.metrics import error_scores, paired_bootstrap, squared_errors
+from nearedge.schemas.model import Metric
+from nearedge.spectra.grid import omnixas_grid, to_grid
+from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
+
+PROTOCOL = "fast+scf_radius=3.0+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
+KEPT = ("feff.inp", "xmu.dat", "log1.dat")
+COSTS = "costs.jsonl"
+BASE = "base.npz"
+TIMEOUT = 3600.0
+SHIFTS = np.arange(-12.0, 12.1, 0.5)
+"""Steps of the grid by which a run's spectrum is moved at most to lie as the prediction does."""
+STRENGTHS = np.geomspace(1e-3, 1e2, 26)
+
+
+def order(omnixas: Path) -> list[str]:
+    """Return the sites in the order in which they are computed: two to judge on, one to learn from.
+
+    Those to learn from are of materials with one or two sites, as those to judge on are, and one of
+    each.
+    """
+    random = np.random.default_rng(0)
+    train = cu_split(omnixas, "train")
+    sites = Counter(materials(train))
+    first = dict(zip(reversed(materials(train)), reversed(train), strict=True))
+    learned = [first[material] for material in sorted(sites) if sites[material] <= 2]
+    learn = [learned[number] for number in random.permutation(len(learned))]
+    val = cu_split(omnixas, "val")
+    judged = [val[number] for number in random.permutation(len(val))]
+    thirds = [(*judged[2 * n : 2 * n + 2], *learn[n : n + 1]) for n in range(len(learn))]
+    return [name for third in thirds for name in third]
+
+
+def folder_of(name: str, runs: Path) -> Path:
+    """Return where the run of a site is kept, named as the published ones are."""
+    material, number = name.rsplit("_", 1)
+    return runs / material / "FEFF-XANES" / f"{number}_Cu"
+
+
+def compute(name: str, archive: Path, runs: Path) -> dict[str, object]:
+    """Run one site and keep what tells of it; of a failure its name."""
+    material, number = name.rsplit("_", 1)
+    scratch = runs / "scratch" / name
+    shutil.rmtree(scratch, ignore_errors=True)
+    structure = read_poscar((archive / material / "POSCAR").read_text())
+    feff = get_code("feff")
+    try:
+        inputs = feff.inputs(structure, int(number), "K", PROTOCOL)
+        result = feff.run(inputs, scratch, stage_timeout=TIMEOUT)
+    except CodeError as error:
+        return {"site": name, "failed": error.name, "why": error.message}
+    folder = folder_of(name, runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    retry = scratch / RETRY_FOLDER
+    for kept in KEPT:
+        shutil.copy((retry if retry.is_dir() else scratch) / kept, folder / kept)
+    told = sidecar_text(inputs, structure, int(number), "K", label=material, ran=True)
+    (folder / SIDECAR).write_text(told)
+    shutil.rmtree(scratch)
+    return {"site": name, "cpu_seconds": result.cpu_seconds, "attempts": result.attempts}
+
+
+def run(asked: argparse.Namespace) -> None:
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    done = {line["site"] for line in recorded(asked.runs)}
+    wanted = [name for name in order(asked.omnixas)[: asked.sites] if name not in done]
+    with ThreadPoolExecutor(asked.processes) as pool:
+        started = [pool.submit(compute, name, asked.archive, asked.runs) for name in wanted]
+        for each in as_completed(started):
+            with (asked.runs / COSTS).open("a") as costs:
+                costs.write(json.dumps(each.result()) + "\n")
+
+
+def recorded(runs: Path) -> list[dict[str, object]]:
+    costs = runs / COSTS
+    return [json.loads(line) for line in costs.read_text().splitlines()] if costs.exists() else []
+
+
+def spectrum_of(name: str, runs: Path) -> FloatArray:
+    """Return the spectrum of a run on OmniXAS's grid in 1e-3 bohr^2, shape ``(points,)``."""
+    xmu = parse_xmu((folder_of(name, runs) / "xmu.dat").read_text())
+    return to_grid(xmu.result().spectrum.to_unit(AbsorptionUnit.MILLIBOHR2), omnixas_grid("Cu"))
+
+
+def base(asked: argparse.Namespace) -> dict[str, NDArray[np.generic]]:
+    """Return what the default recipe says of all rows, of those it learned from as if it had not.
+
+    It is kept beside the runs.
+    """
+    kept = asked.runs / BASE
+    if not kept.exists():
+        data = read(asked.omnixas, asked.models, asked.cache)
+        names = {part: cu_split(asked.omnixas, part) for part in ("train", "val")}
+        train, val = (rows_of(data, names[part], None) for part in ("train", "val"))
+        fitted = KernelHead.fit(train)
+        assert fitted.left_out is not None
+        np.savez(
+            kept,
+            ids=np.array([*names["train"], *names["val"]]),
+            expected=np.vstack([fitted.left_out.mean, fitted.head.predict(val.features).mean]),
+            targets=np.vstack([train.targets, val.targets]),
+            mean=fitted.head.mean,
+        )
+    with np.load(kept) as stored:
+        return dict(stored)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The rows of a part that have a run: published, predicted and computed cheaply.
+
+    The arrays are of shape ``(n, points)``.
+    """
+
+    names: list[str]
+    targets: FloatArray
+    expected: FloatArray
+    cheap: FloatArray
+
+    @classmethod
+    def of(
+        cls, part: str, known: dict[str, NDArray[np.generic]], asked: argparse.Namespace
+    ) -> Self:
+        wanted = set(cu_split(asked.omnixas, part))
+        ran = {str(line["site"]) for line in recorded(asked.runs) if "failed" not in line}
+        names = sorted(wanted & ran)
+        place = {name: number for number, name in enumerate(known["ids"].tolist())}
+        rows = [place[name] for name in names]
+        return cls(
+            names,
+            known["targets"][rows].astype(np.float64),
+            known["expected"][rows].astype(np.float64),
+            np.stack([spectrum_of(name, asked.runs) for name in names]),
+        )
+
+    def said(self, *, placed: bool) -> FloatArray:
+        """Return what the runs say otherwise than the predictions, as they lie or moved to them."""
+        if not placed:
+            return self.cheap - self.expected
+        shifts = np.ones((len(SHIFTS), len(self.cheap))) * SHIFTS[:, None]
+        tried = np.stack([moved(self.cheap, shift) for shift in shifts])
+        best = np.argmin(np.mean((tried - self.expected) ** 2, axis=2), axis=0)
+        found: FloatArray = tried[best, np.arange(len(best))] - self.expected
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What is added to a prediction: linear in what a run says otherwise than the prediction."""
+
+    said: FloatArray
+    usual: FloatArray
+    error: FloatArray
+    solution: FloatArray
+    left_out: FloatArray
+
+    @classmethod
+    def fit(cls, said: FloatArray, errors: FloatArray, strength: float) -> Self:
+        """Learn from a row each of some materials; the arrays are of shape ``(n, points)``."""
+        usual, error = said.mean(axis=0), errors.mean(axis=0)
+        gram = (said - usual) @ (said - usual).T
+        gram[np.diag_indices(len(gram))] += strength * np.trace(gram) / len(gram)
+        inverse = np.linalg.inv(gram)
+        solution = inverse @ (errors - error)
+        # Each row predicted by the others, in closed form.
+        left_out = errors - solution / np.diag(inverse)[:, None]
+        return cls(said - usual, usual, error, solution, left_out)
+
+    def predict(self, said: FloatArray) -> FloatArray:
+        found: FloatArray = self.error + (said - self.usual) @ self.said.T @ self.solution
+        return found
+
+
+def chosen(train: Part) -> tuple[bool, Correction]:
+    """Return the way of placing and the strength that correct rows left out best."""
+    errors = train.targets - train.expected
+    tried = [
+        (placed, Correction.fit(train.said(placed=placed), errors, strength))
+        for placed in (False, True)
+        for strength in STRENGTHS
+    ]
+    placed, best = min(tried, key=lambda each: float(np.mean((errors - each[1].left_out) ** 2)))
+    print(
+        f"{len(errors)} training rows left out: mean squared error {np.mean(errors**2):.5f} alone, "
+        f"{np.mean((errors - best.left_out) ** 2):.5f} corrected, runs "
+        f"{'placed on the prediction' if placed else 'as they lie'}"
+    )
+    return placed, best
+
+
+def judge(asked: argparse.Namespace) -> None:
+    known = base(asked)
+    train, val = (Part.of(part, known, asked) for part in ("train", "val"))
+    placed, correction = chosen(train)
+    factor = np.sum(train.cheap * train.targets) / np.sum(train.cheap**2)
+    corrected = val.expected + correction.predict(val.said(placed=placed))
+    found = {
+        "default recipe": val.expected,
+        "default recipe, corrected by the run": np.maximum(corrected, 0.0),
+        "the run alone, by a factor": factor * val.cheap,
+    }
+    groups = materials(val.names)
+    alone = squared_errors(val.targets, val.expected)
+    mean = np.broadcast_to(known["mean"].astype(np.float64), val.targets.shape)
+    print(f"\njudged on {len(groups)} validation rows\n")
+    print("| | η | median MSE | mean MSE | η over the recipe | mean MSE less the recipe |")
+    print("|---|---|---|---|---|---|")
+    for way, spectra in found.items():
+        errors = squared_errors(val.targets, spectra)
+        scores = error_scores(errors, squared_errors(val.targets, mean), groups)
+        row = [shown(scores["eta"], 2), *(shown(scores[k], 5) for k in ("median_mse", "mean_mse"))]
+        if way != "default recipe":
+            paired = paired_bootstrap(errors, alone, groups)
+            row += [shown(paired.eta_ratio, 2), shown(paired.mean_difference, 5)]
+        print(f"| {way} | {' | '.join([*row, '', ''][:5])} |")
+    lines = recorded(asked.runs)
+    spent = np.array([float(str(x["cpu_seconds"])) for x in lines if "failed" not in x])
+    print(
+        f"\nCPU seconds a run: mean {spent.mean():.1f}, median {np.median(spent):.1f}, largest "
+        f"{spent.max():.1f}; {len(lines) - len(spent)} of {len(lines)} failed"
+    )
+
+
+def shown(metric: Metric, digits: int) -> str:
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.{digits}f}"
+    return f"{metric.value:.{digits}f} ({metric.low:.{digits}f} to {metric.high:.{digits}f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", choices=["run", "judge"])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--archive", type=Path, help="the folder Cu of the calculations, unpacked")
+    parser.add_argument("--cache", type=Path, help="that of default_recipe.py")
+    parser.add_argument("--sites", type=int, default=None, help="at most; default: all")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
+    parser.add_argument("--models", type=Path, default=MODELS)
+    asked = parser.parse_args()
+    {"run": run, "judge": judge}[asked.part](asked)
+
+
+if __name__ == "__main__":
+    main()
