@@ -230,7 +230,9 @@ class FencedLaunchPad(NumberedLaunchPad):
                     if not _still(workflow.id_fw[fw_id], launch_id, state):
                         return False
                     if launch_id is not None:
-                        note = {GIVEN_UP: why, "given_up_on": datetime.now(UTC)}
+                        note: dict[str, Any] = {GIVEN_UP: why, "given_up_on": datetime.now(UTC)}
+                        if state == "RESERVED":
+                            note["state"] = "READY"  # as FireWorks calls a cancelled reservation
                         self.launches.update_one({"launch_id": launch_id}, {"$set": note})
                     updated = workflow.rerun_fw(fw_id)
                     if fizzle is not None:

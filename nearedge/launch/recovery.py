@@ -1,10 +1,9 @@
 """Put back the work of workers that are gone.
 
 FireWorks' own `detect_lostruns` goes by the age of a ping, and the thread that pings dies for good
-in a longer outage of the database, so it restarts jobs that are still running (FIELD.md). Here the
-worker's process is asked: its number and start are part of every launch. A worker on another
-machine cannot be asked; its calculation is given up only when it is old and nobody holds a claim on
-it, whose heartbeat survives outages.
+in a longer outage of the database, so it restarts jobs that are still running (FIELD.md). Here
+`nearedge.launch.reconcile` finds out what is true, and what it finds is put back by a change that
+holds only if the job still is as it was seen: two that recover at once do no harm.
 """
 
 from __future__ import annotations
@@ -14,15 +13,34 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.errors import LaunchError
+from nearedge.launch.batch.adapter import find_scheduler
+from nearedge.launch.fencing import GIVEN_UP, LOCK_SECONDS, FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.identity import FOREIGN_GRACE, WorkerIdentity
+from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.liveness import AskScheduler, Gone
+from nearedge.launch.reconcile import (
+    ABANDONED,
+    FAULTED,
+    FIELDS,
+    PENDING_CANCELLED,
+    UNRECORDED,
+    WALLTIME_TRIES,
+    Finding,
+    age,
+    finding,
+    last_launch,
+    reserved,
+    running,
+)
+from nearedge.launch.scheduler import states_of
 from nearedge.launch.submission import withdraw_torn
+from nearedge.settings import get_settings
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase, operation
 
@@ -31,9 +49,6 @@ RESERVATION_SECONDS = 60.0
 
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
-
-LOCK_SECONDS = 5.0
-"""A workflow's lock is held for milliseconds; one held this long belongs to a killed worker."""
 
 _DATABASE_FAULT = re.compile(
     r"nearedge\.errors\.DatabaseUnavailable"
@@ -52,65 +67,127 @@ _EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(: |$)")
 
 @dataclass(frozen=True)
 class Recovery:
-    """What `recover` put back, as ids of Fireworks.
+    """What `recover` put right, or `diagnose` would.
 
     Parameters
     ----------
-    lost
-        Were marked as running by a worker that is gone.
-    abandoned
-        Were reserved by a worker that never started them.
-    faulted
-        Fizzled because of the machine or the database, not of the calculation.
-    unfinished
-        Had ended, but the worker was killed before the queue was brought up to date.
+    findings
+        One for each job.
+    exhausted
+        Jobs that met a walltime as often as they may, and were left fizzled by that name.
     """
 
-    lost: tuple[int, ...] = ()
-    abandoned: tuple[int, ...] = ()
-    faulted: tuple[int, ...] = ()
-    unfinished: tuple[int, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    exhausted: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
-        """Number of Fireworks concerned."""
-        return len({*self.lost, *self.abandoned, *self.faulted, *self.unfinished})
+        """Number of jobs concerned."""
+        return len({each.fw_id for each in self.findings})
+
+    def ids(self, why: str) -> tuple[int, ...]:
+        """Return the jobs of which that was found."""
+        return tuple(each.fw_id for each in self.findings if each.why == why)
 
 
 @operation
-def diagnose(pad: LaunchPad, database: MongoDatabase) -> Recovery:
-    """Return what `recover` would put back now, and change nothing."""
-    ended, lost = _running(pad, database)
-    return Recovery(
-        lost=tuple(lost),
-        abandoned=tuple(firework["fw_id"] for firework in _abandoned(pad)),
-        faulted=tuple(_faulted(pad)),
-        unfinished=(*ended, *_stuck(pad)),
-    )
+def diagnose(pad: LaunchPad, database: MongoDatabase, *, ask: AskScheduler = states_of) -> Recovery:
+    """Return what `recover` would put right now, and change nothing of any job."""
+    found = {each.fw_id: each for each in _findings(pad, database, ask)}
+    return Recovery(tuple(found.values()))
 
 
 @operation
-def recover(pad: LaunchPad, database: MongoDatabase) -> Recovery:
+def recover(
+    pad: FencedLaunchPad,
+    database: MongoDatabase,
+    *,
+    tries: int = WALLTIME_TRIES,
+    ask: AskScheduler = states_of,
+) -> Recovery:
     """Put back every Firework whose worker is gone, never one whose worker is alive.
 
     Also puts back those that fizzled because the disk was full, memory ran out, the worker was
-    stopped or the database was away, and takes out what a submitter left torn. Safe to call while
-    workers run, and more than once.
+    stopped or the database was away, gives up reservations whose batch job is over, and takes out
+    what a submitter left torn. Safe to call while workers run, more than once, and by several.
+
+    Parameters
+    ----------
+    pad, database
+        The launchpad, and the store's database.
+    tries
+        How often a job may meet its batch job's walltime; after that it is left fizzled.
+    ask
+        How schedulers are asked.
     """
     release_stale_locks(pad, LOCK_SECONDS)
     withdraw_torn(pad)
     Claims(database).remove_dead()
-    ended, lost = _running(pad, database)
-    for fw_id in ended:
-        pad._refresh_wf(fw_id)
-    abandoned, faulted = _give_up_reservations(pad), list(_faulted(pad))
-    for fw_id in (*lost, *faulted):
-        _remove_launch_folders(pad, fw_id)
-        pad.rerun_fw(fw_id)
-    stuck = list(_stuck(pad))
-    for fw_id in stuck:
-        _refresh_with_parents(pad, fw_id)
-    return Recovery(tuple(lost), tuple(abandoned), tuple(faulted), (*ended, *stuck))
+    done: list[Finding] = []
+    exhausted: list[int] = []
+    for found in (*running(pad, database, ask), *_of_a_batch_queue(pad, ask), *_faulted(pad)):
+        fizzle = _last_word(pad, found, tries)
+        if _put_right(pad, database, found, fizzle):
+            done.append(found)
+            exhausted += [found.fw_id] if fizzle is not None else []
+    done += _give_up_reservations(pad)
+    for found in list(_stuck(pad)):
+        _refresh_with_parents(pad, found.fw_id)
+        done.append(found)
+    return Recovery(tuple(done), tuple(exhausted))
+
+
+def _findings(pad: LaunchPad, database: MongoDatabase, ask: AskScheduler) -> Iterator[Finding]:
+    yield from running(pad, database, ask)
+    yield from _of_a_batch_queue(pad, ask)
+    yield from _abandoned(pad)
+    yield from _faulted(pad)
+    yield from _stuck(pad)
+
+
+def _of_a_batch_queue(pad: LaunchPad, ask: AskScheduler) -> Iterator[Finding]:
+    try:
+        scheduler = find_scheduler(get_settings().batch)
+    except LaunchError:  # there is none here: whoever can ask it judges its reservations
+        return
+    yield from reserved(pad, scheduler, ask)
+
+
+def _put_right(
+    pad: FencedLaunchPad, database: MongoDatabase, found: Finding, fizzle: str | None
+) -> bool:
+    """Act on a finding; return whether it was this call that did."""
+    if found.why == UNRECORDED:
+        pad._refresh_wf(found.fw_id)
+        return True
+    _remove_launch_folders(pad, found.fw_id)
+    if not pad.give_up(found.fw_id, found.launch_id, found.state, found.why, fizzle=fizzle):
+        return False
+    if found.launch_id is not None and found.why not in (FAULTED, PENDING_CANCELLED):
+        _release_claims(pad, database, found.launch_id)
+    return True
+
+
+def _last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
+    """Return the error that a job is left with which met its walltime too often, or None."""
+    if found.why != Gone.TIMED_OUT:
+        return None
+    query = {"fw_id": found.fw_id, GIVEN_UP: str(Gone.TIMED_OUT)}
+    times = pad.launches.count_documents(query) + 1
+    if times < tries:
+        return None
+    return (
+        f"nearedge.launch.worker.WalltimeExceeded: {found.label} met the walltime of its batch "
+        f"job {times} times: give its code a longer one in the section `queue` of the settings."
+    )
+
+
+def _release_claims(pad: LaunchPad, database: MongoDatabase, launch_id: int) -> None:
+    """Take the claims of a worker away that is judged gone, though its process may yet live."""
+    launch = pad.launches.find_one({"launch_id": launch_id}, {"fworker.name": 1})
+    worker = WorkerIdentity.parse(str((launch or {}).get("fworker", {}).get("name", "")))
+    if worker is not None:
+        Claims(database).remove_of(worker.machine, worker.pid)
 
 
 @operation
@@ -123,23 +200,23 @@ def bring_on(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
     their end. So what was abandoned is put back here, and what only waits is made ready.
     """
     _give_up_reservations(pad)
-    for fw_id in list(_stuck(pad)):
-        _refresh_with_parents(pad, fw_id)
+    for found in list(_stuck(pad)):
+        _refresh_with_parents(pad, found.fw_id)
     coming = {**query, "state": {"$in": ["READY", "RESERVED"]}}
     return any(
         firework["state"] == "READY" or not _in_a_batch_queue(pad, firework)
-        for firework in pad.fireworks.find(coming, {**_FIELDS, "state": 1})
+        for firework in pad.fireworks.find(coming, FIELDS)
     )
 
 
-def _give_up_reservations(pad: LaunchPad) -> list[int]:
+def _give_up_reservations(pad: LaunchPad) -> list[Finding]:
     """Make what was abandoned ready, unless somebody did so first, and perhaps runs it by now."""
     given_up = []
-    for firework in list(_abandoned(pad)):
+    for firework in list(_abandoned_reservations(pad)):
         as_seen = {"fw_id": firework["fw_id"], "state": "RESERVED",
                    "updated_on": firework.get("updated_on")}  # fmt: skip
         if pad.fireworks.update_one(as_seen, {"$set": {"state": "READY"}}).modified_count:
-            given_up.append(firework["fw_id"])
+            given_up.append(finding(firework, ABANDONED))
     return given_up
 
 
@@ -175,15 +252,15 @@ def release_stale_locks(pad: LaunchPad, patience: float = LOCK_SECONDS) -> int:
 
 def machine_fault(launch: Mapping[str, Any]) -> bool:
     """Return whether a launch fizzled by an error that is the machine's, not the job's."""
-    return _MACHINE_FAULT.match(_last_error(launch)) is not None
+    return _MACHINE_FAULT.match(last_error(launch)) is not None
 
 
 def database_fault(launch: Mapping[str, Any]) -> bool:
     """Return whether a launch fizzled because the database was away."""
-    return _DATABASE_FAULT.match(_last_error(launch)) is not None
+    return _DATABASE_FAULT.match(last_error(launch)) is not None
 
 
-def _last_error(launch: Mapping[str, Any]) -> str:
+def last_error(launch: Mapping[str, Any]) -> str:
     """Return the line of a launch's stored traceback that names the error it ended with."""
     stored = (launch.get("action") or {}).get("stored_data") or {}
     last = ""
@@ -193,68 +270,28 @@ def _last_error(launch: Mapping[str, Any]) -> str:
     return last
 
 
-def _running(pad: LaunchPad, database: MongoDatabase) -> tuple[list[int], list[int]]:
-    """Return the Fireworks marked as running that have ended, and those whose worker is gone."""
-    ended: list[int] = []
-    lost: list[int] = []
-    claimed: set[str] | None = None
-    for firework in pad.fireworks.find({"state": "RUNNING"}, _FIELDS):
-        launch = _last_launch(pad, firework)
-        if launch is None:
-            lost.append(firework["fw_id"])
-            continue
-        worker = WorkerIdentity.parse(launch.get("fworker", {}).get("name", ""))
-        if worker is not None and worker.here:
-            gone = not worker.alive()
-        else:
-            claimed = _claimed(database) if claimed is None else claimed
-            gone = _age(launch.get("time_start")) > FOREIGN_GRACE and not _may_take_hours(
-                firework["spec"].get(SPEC_KEY, {}), claimed
-            )
-        if gone:
-            over = launch["state"] in ("COMPLETED", "FIZZLED")
-            (ended if over else lost).append(firework["fw_id"])
-    return ended, lost
+def _abandoned(pad: LaunchPad) -> Iterator[Finding]:
+    return (finding(firework, ABANDONED) for firework in _abandoned_reservations(pad))
 
 
-def _may_take_hours(about: Mapping[str, Any], claimed: set[str]) -> bool:
-    """Return whether a job of another machine may still be at work after the grace.
-
-    A calculation shows it by its claim; averages and decisions take milliseconds; training and the
-    like show nothing, so only a worker on their own machine puts them back.
-    """
-    if "calculation_id" in about:
-        return about["calculation_id"] in claimed
-    return about.get("kind") not in ("average", "converge")
-
-
-def _claimed(database: MongoDatabase) -> set[str]:
-    """Return the calculations whose owner showed a sign of life within the grace."""
-    return {
-        claim.calculation_id
-        for claim in Claims(database).live()
-        if claim.owner != "dead" and _age(claim.last_beat) < FOREIGN_GRACE
-    }
-
-
-def _abandoned(pad: LaunchPad) -> Iterator[dict[str, Any]]:
-    for firework in pad.fireworks.find({"state": "RESERVED"}, _FIELDS):
+def _abandoned_reservations(pad: LaunchPad) -> Iterator[dict[str, Any]]:
+    for firework in pad.fireworks.find({"state": "RESERVED"}, FIELDS):
         if _in_a_batch_queue(pad, firework):
             continue
-        if _age(firework.get("updated_on")) > timedelta(seconds=RESERVATION_SECONDS):
+        if age(firework.get("updated_on")) > RESERVATION_SECONDS:
             yield firework
 
 
 def _in_a_batch_queue(pad: LaunchPad, firework: Mapping[str, Any]) -> bool:
     """Return whether a launch is itself RESERVED: that queue is asked elsewhere."""
-    launch = _last_launch(pad, firework)
+    launch = last_launch(pad, firework)
     return launch is not None and launch["state"] == "RESERVED"
 
 
-def _faulted(pad: LaunchPad) -> Iterator[int]:
-    for firework, launch in _last_launches_of_fizzled(pad):
+def _faulted(pad: LaunchPad) -> Iterator[Finding]:
+    for firework, launch in fizzled_launches(pad):
         if launch is not None and machine_fault(launch):
-            yield firework["fw_id"]
+            yield finding(firework, FAULTED, launch["launch_id"])
 
 
 @dataclass(frozen=True)
@@ -268,28 +305,26 @@ class Fizzled:
 
 def fizzled(pad: LaunchPad) -> Iterator[Fizzled]:
     """Yield the jobs that `recover` leaves as they are: they need their command again."""
-    for firework, launch in _last_launches_of_fizzled(pad):
+    for firework, launch in fizzled_launches(pad):
         if launch is None or not machine_fault(launch):
             about = firework.get("spec", {}).get(SPEC_KEY, {})
             kind = "converge" if "convergence_id" in about else about.get("kind", "job")
-            error = "" if launch is None else _last_error(launch)
+            error = "" if launch is None else last_error(launch)
             yield Fizzled(kind, about.get("label", f"job {firework['fw_id']}"), error)
 
 
-def _last_launches_of_fizzled(
+def fizzled_launches(
     pad: LaunchPad,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    for firework in pad.fireworks.find({"state": "FIZZLED"}, _FIELDS):
-        yield firework, _last_launch(pad, firework)
+    """Yield each Firework that fizzled, with its last launch."""
+    for firework in pad.fireworks.find({"state": "FIZZLED"}, FIELDS):
+        yield firework, last_launch(pad, firework)
 
 
-def _stuck(pad: LaunchPad) -> Iterator[int]:
-    """Yield Fireworks that wait although every parent has ended."""
-    fields = {"fw_id": 1, "spec._allow_fizzled_parents": 1}
-    waiting = {
-        row["fw_id"]: bool(row["spec"].get("_allow_fizzled_parents"))
-        for row in pad.fireworks.find({"state": "WAITING"}, fields)
-    }
+def _stuck(pad: LaunchPad) -> Iterator[Finding]:
+    """Yield jobs that wait although every parent has ended."""
+    fields = {**FIELDS, "spec._allow_fizzled_parents": 1}
+    waiting = {row["fw_id"]: row for row in pad.fireworks.find({"state": "WAITING"}, fields)}
     if not waiting:
         return
     parents: dict[int, list[int]] = {}
@@ -302,10 +337,11 @@ def _stuck(pad: LaunchPad) -> Iterator[int]:
         {"fw_id": 1, "state": 1},
     )
     states = {row["fw_id"]: row["state"] for row in ended}
-    for fw_id, fizzled_allowed in waiting.items():
-        enough = ("COMPLETED", "FIZZLED") if fizzled_allowed else ("COMPLETED",)
+    for fw_id, row in waiting.items():
+        allowed = row.get("spec", {}).get("_allow_fizzled_parents")
+        enough = ("COMPLETED", "FIZZLED") if allowed else ("COMPLETED",)
         if all(states.get(parent) in enough for parent in parents.get(fw_id, [])):
-            yield fw_id
+            yield finding(row, UNRECORDED)
 
 
 def _refresh_with_parents(pad: LaunchPad, fw_id: int) -> None:
@@ -313,27 +349,3 @@ def _refresh_with_parents(pad: LaunchPad, fw_id: int) -> None:
     for parent in workflow["parent_links"].get(str(fw_id), []):
         pad._refresh_wf(parent)
     pad._refresh_wf(fw_id)
-
-
-_FIELDS = {"fw_id": 1, "launches": 1, "updated_on": 1, f"spec.{SPEC_KEY}": 1}
-
-
-def _last_launch(pad: LaunchPad, firework: Mapping[str, Any]) -> dict[str, Any] | None:
-    launches = firework.get("launches") or []
-    if not launches:
-        return None
-    found: dict[str, Any] | None = pad.launches.find_one(
-        {"launch_id": {"$in": launches}}, sort=[("launch_id", -1)]
-    )
-    return found
-
-
-def _age(moment: datetime | str | None) -> timedelta:
-    """Return how long ago `moment` was; FireWorks stores both datetimes and ISO strings, in UTC."""
-    if moment is None:
-        return timedelta.max
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return datetime.now(UTC) - moment

@@ -27,12 +27,14 @@ class JobState(StrEnum):
     """How a batch job stands.
 
     ``UNKNOWN``: the scheduler did not answer. ``FORGOTTEN``: it answered, and knows no such job
-    (any more). Neither says that the job is over. ``FAILED`` holds jobs that ended by themselves
+    (any more). ``ENDING``: its processes are being ended, and may still write. None of these says
+    that the job is over. ``FAILED`` holds jobs that ended by themselves
     with an error, and those that ran out of memory.
     """
 
     PENDING = "pending"
     RUNNING = "running"
+    ENDING = "ending"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -183,8 +185,8 @@ _SLURM = {
     JobState.PENDING: (
         "PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD CONFIGURING"
     ),
-    # COMPLETING: its processes are being ended, and may still write.
-    JobState.RUNNING: "RUNNING COMPLETING SUSPENDED STOPPED SIGNALING STAGE_OUT RESIZING",
+    JobState.ENDING: "COMPLETING",
+    JobState.RUNNING: "RUNNING SUSPENDED STOPPED SIGNALING STAGE_OUT RESIZING",
     JobState.COMPLETED: "COMPLETED",
     JobState.FAILED: "FAILED OUT_OF_MEMORY LAUNCH_FAILED RECONFIG_FAIL",
     JobState.CANCELLED: "CANCELLED PREEMPTED",
@@ -224,7 +226,7 @@ def _slurm_state(word: str) -> JobState:
 
 
 def _of_all(states: Sequence[JobState]) -> JobState:
-    for state in (JobState.RUNNING, JobState.PENDING, JobState.UNKNOWN):
+    for state in (JobState.RUNNING, JobState.PENDING, JobState.ENDING, JobState.UNKNOWN):
         if state in states:
             return state
     return states[-1]

@@ -30,7 +30,7 @@ from fireworks.core.rocket_launcher import launch_rocket
 from jobflow.core.state import CURRENT_JOB
 from pymongo.errors import ConnectionFailure
 
-from nearedge.errors import DatabaseUnavailable, NearEdgeError, ResourceError
+from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError, ResourceError
 from nearedge.launch.fireworks import (
     SPEC_KEY,
     configure_jobflow,
@@ -38,6 +38,7 @@ from nearedge.launch.fireworks import (
     launchpad,
     refuse_memory_store,
 )
+from nearedge.launch.heartbeat import Heartbeat
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.recovery import bring_on, database_fault
 from nearedge.launch.window import Window, end_when_closed
@@ -78,11 +79,15 @@ class WalltimeExceeded(WorkerStopped):
 
 @dataclass
 class WorkerSummary:
-    """What a worker did: numbers of Fireworks."""
+    """What a worker did: numbers of Fireworks.
+
+    `refused` were given up while it ran them, so that their newer launches count, not its own.
+    """
 
     completed: int = 0
     failed: int = 0
     put_back: int = 0
+    refused: int = 0
     fizzled: list[int] = field(default_factory=list)
 
 
@@ -153,6 +158,15 @@ class Worker:
         ResourceError
             If no folder can be made for a run.
         """
+        heartbeat = Heartbeat(self.settings, self.identity.name)
+        heartbeat.start()
+        try:
+            self._work(forever=forever, reserved=reserved)
+        finally:
+            heartbeat.stop()
+        return self.summary
+
+    def _work(self, *, forever: bool, reserved: int | None) -> None:
         while not self.stopping:
             folder: Path | None = None
             try:
@@ -163,6 +177,9 @@ class Worker:
                 reserved = None
             except WorkerStopped:
                 self.stopping = True
+            except LaunchGivenUp as error:
+                log.warning("%s", error)
+                self.summary.refused += 1
             except _OUTAGES as error:
                 log.warning("The database went away: %s", error)
                 self._reconnect()
@@ -174,7 +191,6 @@ class Worker:
                 self._reconnect()
             if folder is not None:
                 self._settle_patiently(folder)
-        return self.summary
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Take no further job; interrupt the one that runs, so that it ends its processes."""

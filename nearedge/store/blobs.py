@@ -51,9 +51,19 @@ class BlobStore:
         return identifier
 
     @operation
-    def put_many(self, contents: Mapping[str, bytes]) -> None:
-        """Store many small blobs at once, given under their ids."""
-        self._put(contents)
+    def put_many(self, contents: Mapping[str, bytes]) -> set[str]:
+        """Store many small blobs at once, given under their ids; return those that were new."""
+        return self._put(contents)
+
+    @operation
+    def withdraw(self, identifiers: Collection[str]) -> None:
+        """Remove small blobs that this process has just put first, unless anybody put them since.
+
+        Large ones stay until `SpectraStore.orphans` finds them: their parts cannot be removed at
+        once.
+        """
+        for identifier in identifiers:
+            self._blobs.delete_one({"_id": identifier, "puts": 1, "chunks": 0})
 
     @operation
     def get(self, identifier: str) -> bytes:
@@ -108,35 +118,40 @@ class BlobStore:
             self._chunks.delete_many({"blob": identifier})
         return removed
 
-    def _put(self, contents: Mapping[str, bytes]) -> None:
+    def _put(self, contents: Mapping[str, bytes]) -> set[str]:
         heads: list[Document] = []
+        new: set[str] = set()
         size = 0
         for identifier, content in contents.items():
             head = self._head(identifier, content)
             heads.append({"_id": identifier, **head, "stored_at": utc_now()})
             size += len(head.get("data", b""))
             if size > _BATCH_BYTES:
-                self._put_heads(heads)
+                new |= self._put_heads(heads)
                 heads, size = [], 0
-        self._put_heads(heads)
+        return new | self._put_heads(heads)
 
-    def _put_heads(self, heads: Sequence[Document]) -> None:
+    def _put_heads(self, heads: Sequence[Document]) -> set[str]:
+        present = insert_missing(self._blobs, heads)
         updates = [
             UpdateOne(
                 {"_id": head["_id"]},
                 # stored_at is renewed so that a blob in use again is no old orphan.
                 {
                     "$setOnInsert": {
-                        k: v for k, v in head.items() if k not in ("_id", "stored_at")
+                        k: v for k, v in head.items() if k not in ("_id", "stored_at", "puts")
                     },
                     "$set": {"stored_at": head["stored_at"]},
+                    "$inc": {"puts": 1},
                 },
                 upsert=True,
             )
-            for head in insert_missing(self._blobs, heads)
+            for head in present
         ]
         if updates:
             self._blobs.bulk_write(updates, ordered=False)
+        known = {str(head["_id"]) for head in present}
+        return {str(head["_id"]) for head in heads} - known
 
     def _head(self, identifier: str, content: bytes) -> Document:
         """Store the chunks of a large blob, and return its head, which is written last."""
@@ -149,6 +164,7 @@ class BlobStore:
             "length": len(content),
             "encoding": encoding,
             "chunks": 0,
+            "puts": 1,
         }
         if len(packed) <= _INLINE:
             return {**head, "data": Binary(packed)}

@@ -1,7 +1,8 @@
 """Who works on which calculation: one owner at a time, and a dead owner's claim is taken over.
 
-A claim saves work, it protects no data: two workers that both believe they own a calculation would
-record the same documents, and the store keeps the first.
+A claim saves work; it protects no data, because whoever holds it may be stopped between the look at
+it and the write. What protects the data is that the write itself has a condition: see
+`SpectraStore.conclude`.
 """
 
 from __future__ import annotations
@@ -83,6 +84,13 @@ class Claim:
         """Say which stage the work is in; written by the heartbeat, never an error."""
         self._stage = stage
         self._wake.set()
+
+    @operation
+    def confirmed(self) -> bool:
+        """Ask, by a beat that counts only for its owner, whether it is still held."""
+        held = self._claims.update_one(self._mine, {"$inc": {"beat": 1}}).matched_count == 1
+        self.lost = not held
+        return held
 
     def release(self) -> None:
         """Give it up; if the database is away, a thread goes on trying as long as we live."""
@@ -195,6 +203,11 @@ class Claims:
             self._claims.delete_one({"_id": claim["_id"], "owner": claim["owner"]}).deleted_count
             for claim in dead
         )
+
+    @operation
+    def remove_of(self, machine: str, pid: int) -> int:
+        """Remove the claims of a process that was given up, wherever it is; return how many."""
+        return self._claims.delete_many({"machine": machine, "pid": pid}).deleted_count
 
     def _acquire(
         self,

@@ -7,17 +7,18 @@ complete. A completed calculation is never replaced, whoever comes late.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 
-from nearedge.schemas.calculation import COMPLETED
+from nearedge.errors import ResultRefused
+from nearedge.schemas.calculation import COMPLETED, CalculationDoc
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
 from nearedge.schemas.structure import StructureDoc
 from nearedge.store.blobs import BlobStore
 from nearedge.store.operations import Document, MongoDatabase
-from nearedge.store.packing import pack
+from nearedge.store.packing import all_references, pack
 from nearedge.store.records import Record, RecordCounts
 from nearedge.store.writing import insert_missing
 
@@ -52,6 +53,57 @@ class Recorder:
         self._join_projects(known, present)
         new = self._write(fresh, present)
         return RecordCounts(new, len(records) - new)
+
+    def conclude(self, record: Record, seen: CalculationDoc | None) -> None:
+        """Write what one attempt gave; see `SpectraStore.conclude`."""
+        name = record.calculation.calculation_id
+        if record.structure is not None:
+            self.put_structures([record.structure])
+        calculation, blobs = pack(record.calculation)
+        spectrum = None
+        if record.spectrum is not None:
+            spectrum, large = pack(record.spectrum)
+            blobs |= large
+        new = self._blobs.put_many(blobs)
+        if spectrum is not None:
+            _put(self._spectra, [spectrum])
+        if not self._replace_seen(calculation, seen):
+            self._drop_spectra_of_failures([name])
+            self._blobs.withdraw(new - self._named(name))
+            raise ResultRefused(
+                f"The result of calculation {name} came late and is not kept: another attempt has "
+                "recorded its own. Nothing needs to be done."
+            )
+        if spectrum is None:
+            self._drop_spectra_of_failures([name])
+        else:  # a late failure elsewhere may have removed it between the two writes
+            _bulk(self._spectra, [_insert(spectrum)])
+
+    def _replace_seen(self, calculation: Document, seen: CalculationDoc | None) -> bool:
+        """Write a calculation if what is recorded of it is what was seen; return whether it is."""
+        if seen is None:
+            written = not insert_missing(self._calculations, [calculation])
+        else:
+            as_seen = {"_id": calculation["_id"], **_attempt(seen.model_dump())}
+            content = {k: v for k, v in calculation.items() if k not in ("_id", "projects")}
+            written = self._calculations.update_one(as_seen, {"$set": content}).matched_count == 1
+        if written:
+            return True
+        # Our own, if the answer to a first attempt was lost on the way.
+        stored = self._calculations.find_one({"_id": calculation["_id"]}) or {}
+        return _attempt(stored) == _attempt(calculation)
+
+    def _named(self, name: str) -> set[str]:
+        """Return the blobs that what is recorded of a calculation names."""
+        blobs: set[str] = set()
+        for collection, identifier in (
+            (self._calculations, name),
+            (self._spectra, site_spectrum_id(name)),
+        ):
+            stored = collection.find_one({"_id": identifier})
+            if stored is not None:
+                blobs |= set(all_references(collection.name, stored))
+        return blobs
 
     def put_structures(self, structures: Iterable[StructureDoc]) -> None:
         """Write the structures that are not there yet."""
@@ -158,6 +210,12 @@ class Recorder:
                 spectra.append(UpdateOne({"_id": site_spectrum_id(name)}, update))
         _bulk(self._spectra, spectra)
         _bulk(self._calculations, calculations)
+
+
+def _attempt(calculation: Mapping[str, object]) -> Document:
+    """Return what tells two attempts at a calculation apart."""
+    fields = ("state", "host", "run_dir", "wall_seconds", "cpu_seconds")
+    return {field: calculation.get(field) for field in fields}
 
 
 def _insert(stored: Document) -> UpdateOne:

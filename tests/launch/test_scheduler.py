@@ -39,7 +39,7 @@ SQUEUE = """\
 def test_squeue_is_read_and_a_state_it_may_learn_later_is_unknown() -> None:
     found = read_squeue(SQUEUE)
     assert [found[each] for each in ("7", "8", "9", "10", "11", "12", "13", "16")] == [
-        "running", "pending", "running", "timeout", "node_fail", "cancelled", "failed", "unknown",
+        "running", "pending", "ending", "timeout", "node_fail", "cancelled", "failed", "unknown",
     ]  # fmt: skip
     assert (found["14_0"], found["15"], found["14_1"]) == ("completed", "completed", "pending")
     assert found["14"] == "pending", "an array is over when its last task is"

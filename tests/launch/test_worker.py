@@ -13,6 +13,7 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect
 
 from nearedge.launch import recovery
+from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.recovery import bring_on
 from nearedge.launch.worker import Worker
@@ -33,9 +34,9 @@ def _fail_once(
     monkeypatch: pytest.MonkeyPatch, name: str, *, call: int = 1, after: bool = False
 ) -> list[str]:
     """Let the database go away in the given call of a method of the launchpad."""
-    original, calls = getattr(LaunchPad, name), []
+    original, calls = getattr(FencedLaunchPad, name), []
 
-    def failing(self: LaunchPad, *arguments: object, **options: object) -> object:
+    def failing(self: FencedLaunchPad, *arguments: object, **options: object) -> object:
         calls.append(name)
         gone = len(calls) == call
         if gone and not after:
@@ -45,7 +46,7 @@ def _fail_once(
             raise AutoReconnect("connection closed")
         return result
 
-    monkeypatch.setattr(LaunchPad, name, failing)
+    monkeypatch.setattr(FencedLaunchPad, name, failing)
     return calls
 
 

@@ -1,0 +1,105 @@
+"""Whether a worker is gone: the one place that decides it.
+
+A process on this machine is asked itself. One in a batch job is known to its scheduler: the job is
+over, or its node failed. Any other is judged by its sign of life alone (`nearedge.launch.heartbeat`
+and the beat of its claim). In doubt a worker lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nearedge.launch.heartbeat import stands_still
+from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.scheduler import JobState, states_of
+from nearedge.store.claims import CLAIMS
+from nearedge.store.operations import MongoDatabase
+
+AskScheduler = Callable[[Iterable[str]], dict[str, JobState]]
+
+
+class Gone(StrEnum):
+    """Why a worker is gone."""
+
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    NODE_FAILED = "node_failed"
+    JOB_FAILED = "job_failed"
+
+
+_GONE = {
+    JobState.COMPLETED: Gone.LOST,
+    JobState.FAILED: Gone.JOB_FAILED,
+    JobState.CANCELLED: Gone.CANCELLED,
+    JobState.TIMEOUT: Gone.TIMED_OUT,
+    JobState.NODE_FAIL: Gone.NODE_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """Judges workers by what was asked of their schedulers once.
+
+    Parameters
+    ----------
+    queue, database
+        The launchpad's database and the store's.
+    states
+        Of the batch jobs that any of the workers runs in.
+    """
+
+    queue: MongoDatabase
+    database: MongoDatabase
+    states: dict[str, JobState]
+
+    @classmethod
+    def of(
+        cls,
+        queue: MongoDatabase,
+        database: MongoDatabase,
+        workers: Iterable[str],
+        ask: AskScheduler = states_of,
+    ) -> Liveness:
+        """Ask the schedulers of these workers; one without a batch job costs nothing."""
+        parsed = [WorkerIdentity.parse(name) for name in workers]
+        batch = {each.batch for each in parsed if each is not None and each.batch is not None}
+        return cls(queue, database, ask(batch) if batch else {})
+
+    def gone(self, name: str, calculation_id: str | None = None) -> Gone | None:
+        """Return why the worker of that name is gone, or None if it may live.
+
+        Parameters
+        ----------
+        name
+            Of the worker, as its launch states it.
+        calculation_id
+            What it computes, if anything: the beat of the claim on it is a sign of life too.
+        """
+        worker = WorkerIdentity.parse(name)
+        state = None
+        if worker is not None and worker.batch is not None:
+            state = self.states.get(worker.batch, JobState.UNKNOWN)
+        if worker is not None and worker.here:
+            return self._gone_here(worker, state)
+        if state is not None and state is not JobState.FORGOTTEN:
+            return _GONE.get(state)
+        still = stands_still(self.queue, name, self._claims_beat(calculation_id))
+        return Gone.LOST if still else None
+
+    def _gone_here(self, worker: WorkerIdentity, state: JobState | None) -> Gone | None:
+        if worker.alive():
+            # The scheduler lost the node, and not the process: its job is run again elsewhere, and
+            # what it still writes is refused. Any other end is one that the scheduler enforces.
+            return Gone.NODE_FAILED if state is JobState.NODE_FAIL else None
+        if state is JobState.ENDING:
+            return None  # why, the scheduler says in a moment
+        return Gone.LOST if state is None else _GONE.get(state, Gone.LOST)
+
+    def _claims_beat(self, calculation_id: str | None) -> str:
+        if calculation_id is None:
+            return ""
+        claim = self.database[CLAIMS].find_one({"_id": calculation_id}, {"owner": 1, "beat": 1})
+        return "" if claim is None else f"{claim['owner']}:{claim['beat']}"

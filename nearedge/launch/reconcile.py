@@ -1,0 +1,176 @@
+"""What the launchpad says, compared with what is true: the processes, and the batch jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fireworks.core.launchpad import LaunchPad
+from pymongo.errors import DuplicateKeyError
+
+from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.heartbeat import WORKERS, server_time, stands_still
+from nearedge.launch.liveness import AskScheduler, Liveness
+from nearedge.launch.scheduler import JobState, states_of
+from nearedge.store.operations import MongoDatabase
+
+UNRECORDED = "unrecorded"
+ABANDONED = "abandoned"
+FAULTED = "faulted"
+PENDING_CANCELLED = "pending_cancelled"
+
+MEANINGS = {
+    "lost": "were marked as running by a worker that is gone",
+    "cancelled": "ran in a batch job that was cancelled",
+    "timed_out": "ran in a batch job that met its walltime",
+    "node_failed": "ran on a node that failed",
+    "job_failed": "ran in a batch job that failed",
+    PENDING_CANCELLED: "were reserved for a batch job that will never start them",
+    ABANDONED: "were reserved by a worker that never started them",
+    FAULTED: "fizzled because of the machine or the database, not of the calculation",
+    UNRECORDED: "had ended, and the queue had not been brought up to date",
+}
+"""Every name of a finding, and what it says of the jobs."""
+
+WALLTIME_TRIES = 3
+"""How often a job may meet the walltime of its batch job before it is left fizzled."""
+
+FIELDS = {"fw_id": 1, "state": 1, "launches": 1, "updated_on": 1, f"spec.{SPEC_KEY}": 1}
+
+_TURN = "turn to reconcile"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A job about which the launchpad is wrong.
+
+    Parameters
+    ----------
+    fw_id, label
+        The job.
+    why
+        One of `MEANINGS`.
+    state, launch_id
+        What the launchpad said, and the launch it meant; None if there is none.
+    batch
+        The batch job, such as ``slurm:1234``, if there is one.
+    """
+
+    fw_id: int
+    label: str
+    why: str
+    state: str
+    launch_id: int | None = None
+    batch: str | None = None
+
+
+def running(
+    pad: LaunchPad, database: MongoDatabase, ask: AskScheduler = states_of
+) -> Iterator[Finding]:
+    """Yield the jobs marked as running whose worker is gone."""
+    launched = [
+        (firework, last_launch(pad, firework))
+        for firework in pad.fireworks.find({"state": "RUNNING"}, FIELDS)
+    ]
+    workers = {_worker(launch) for _, launch in launched if launch is not None}
+    liveness = Liveness.of(pad.db, database, workers, ask)
+    for firework, launch in launched:
+        if launch is None:
+            yield finding(firework, "lost")
+            continue
+        about = firework.get("spec", {}).get(SPEC_KEY, {})
+        gone = liveness.gone(_worker(launch), about.get("calculation_id"))
+        if gone is not None:
+            over = launch["state"] in ("COMPLETED", "FIZZLED")
+            batch = _worker(launch).split("|")[4:]
+            yield finding(
+                firework,
+                UNRECORDED if over else str(gone),
+                launch["launch_id"],
+                batch[0] if batch else None,
+            )
+
+
+def reserved(pad: LaunchPad, scheduler: str, ask: AskScheduler = states_of) -> Iterator[Finding]:
+    """Yield the jobs reserved for a batch job that is over, or long forgotten by its scheduler.
+
+    Parameters
+    ----------
+    scheduler
+        Whose numbers the reservations hold: ``slurm``, ``pbs`` or ``sge``.
+    """
+    waiting: dict[int, tuple[dict[str, Any], str]] = {}
+    for firework in pad.fireworks.find({"state": "RESERVED"}, FIELDS):
+        launch = last_launch(pad, firework)
+        if launch is not None and launch["state"] == "RESERVED":
+            number = reservation_number(launch)
+            if number is not None:
+                waiting[launch["launch_id"]] = (firework, f"{scheduler}:{number}")
+    states = ask({batch for _, batch in waiting.values()}) if waiting else {}
+    for launch_id, (firework, batch) in waiting.items():
+        state = states[batch]
+        forgotten = state is JobState.FORGOTTEN and stands_still(
+            pad.db, f"reservation {launch_id}", batch
+        )
+        if state.over or forgotten:
+            yield finding(firework, PENDING_CANCELLED, launch_id, batch)
+
+
+def finding(
+    firework: Mapping[str, Any], why: str, launch_id: int | None = None, batch: str | None = None
+) -> Finding:
+    """Return what was found out about a stored Firework."""
+    fw_id = int(firework["fw_id"])
+    about = firework.get("spec", {}).get(SPEC_KEY, {})
+    label = str(about.get("label", f"job {fw_id}"))
+    return Finding(fw_id, label, why, str(firework["state"]), launch_id, batch)
+
+
+def last_launch(pad: LaunchPad, firework: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the newest launch of a stored Firework, or None."""
+    launches = firework.get("launches") or []
+    if not launches:
+        return None
+    found: dict[str, Any] | None = pad.launches.find_one({"launch_id": max(launches)})
+    return found
+
+
+def reservation_number(launch: Mapping[str, Any]) -> str | None:
+    """Return the scheduler's number of a launch that is reserved for a batch job, once it is."""
+    found = [each["reservation_id"] for each in launch["state_history"] if "reservation_id" in each]
+    return str(found[-1]) if found else None
+
+
+def take_turn(queue: MongoDatabase, seconds: float) -> bool:
+    """Return whether it is time to reconcile, and nobody else does: so of many workers one asks."""
+    workers = queue[WORKERS]
+    now = server_time(queue)
+    stored = workers.find_one({"_id": _TURN})
+    if stored is None:
+        try:
+            workers.insert_one({"_id": _TURN, "at": now})
+        except DuplicateKeyError:
+            return False
+        return True
+    age = now - stored["at"].replace(tzinfo=now.tzinfo)
+    if age.total_seconds() < seconds:
+        return False
+    as_seen = {"_id": _TURN, "at": stored["at"]}
+    return workers.update_one(as_seen, {"$set": {"at": now}}).matched_count == 1
+
+
+def age(moment: datetime | str | None) -> float:
+    """Return the seconds since `moment`, which FireWorks stores as datetime or ISO string."""
+    if moment is None:
+        return float("inf")
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (datetime.now(UTC) - moment).total_seconds()
+
+
+def _worker(launch: Mapping[str, Any]) -> str:
+    return str((launch.get("fworker") or {}).get("name", ""))
