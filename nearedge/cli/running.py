@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from nearedge.cli.console import counted, say
 from nearedge.cli.watching import Ended, QueueWatch
+from nearedge.codes import code_names, get_code
+from nearedge.launch.batch.classes import none_of, ready
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import PoolSummary, run_workers
 from nearedge.launch.recovery import recover
@@ -69,8 +72,11 @@ def work_the_queue(
     watch()  # before any worker starts, so that no job ends unseen
     pool = PoolSummary()
     if forever or watch.pending:
+        query = none_of(_missing_here(settings, forever=forever))
         with display(watch, title) as look:
-            pool = run_workers(workers, settings, forever=forever, watch=look, about=about)
+            pool = run_workers(
+                workers, settings, forever=forever, watch=look, about=about, query=query
+            )
         watch()
     completed = [job for job in watch.ended if job.state == COMPLETED]
     return Worked(
@@ -83,3 +89,18 @@ def work_the_queue(
         messages=pool.messages,
         interrupted=pool.interrupted,
     )
+
+
+def _missing_here(settings: Settings, *, forever: bool) -> list[str]:
+    """Return the codes that cannot run here, and say whose jobs are left for other machines."""
+    missing = []
+    with database_errors():
+        waiting = ready(launchpad(settings))
+    for name in code_names():
+        if not (waiting[name] or forever) or (found := get_code(name).availability()).found:
+            continue
+        missing.append(name)
+        if waiting[name]:
+            left = counted(waiting[name], "job")
+            say(f"Left for a machine that has {get_code(name).title}: {left} ({found.detail}).")
+    return missing

@@ -6,6 +6,7 @@ Slurm is used for real by the tests; of PBS and SGE only what would be submitted
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,12 @@ _MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 class BatchAdapter(CommonAdapter):  # type: ignore[misc]
     """FireWorks' adapter, whose submission says what went wrong and ends in time."""
+
+    def get_script_str(self, launch_dir: str) -> str:
+        """Return the script; FireWorks' templates do not quote the folder."""
+        text = str(super().get_script_str(launch_dir))
+        folder = os.path.abspath(launch_dir)
+        return text.replace(f"\ncd {folder}\n", f"\ncd {shlex.quote(folder)}\n")
 
     def submit_to_queue(self, script_file: str) -> str:
         """Submit a script from its own folder and return the job's number.

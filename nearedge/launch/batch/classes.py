@@ -39,6 +39,11 @@ def of_classes(names: list[str], project: str | None = None) -> dict[str, Any]:
     return found
 
 
+def none_of(codes: list[str]) -> dict[str, Any]:
+    """Return the query that finds the Fireworks of all but these codes."""
+    return {_CODE: {"$nin": codes}} if codes else {}
+
+
 def class_of(spec: Mapping[str, Any]) -> str:
     """Return the class of the Firework that has this spec."""
     about = spec.get(SPEC_KEY) or {}
