@@ -75,6 +75,14 @@ class Site:
         return f"{self.structure.source.label} {self.absorber}{self.absorbing_index} {self.edge}"
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What the programs of a run cost that gave no result."""
+
+    wall_seconds: float
+    cpu_seconds: float
+
+
 def describe_site(
     code: Code,
     structure: StructureDoc,
@@ -132,7 +140,8 @@ def completed_record(
 ) -> Record:
     """Return the documents of a calculation that gave a spectrum.
 
-    `parents` are the calculations that it was made from, without their expensive part.
+    `parents` are the calculations that it was made from, without their expensive part, or that it
+    repeats with other parameters.
     """
     calculation = _calculation(site, COMPLETED, project=project, origin=origin, host=host)
     calculation.results = result.results
@@ -155,9 +164,13 @@ def failed_record(
     project: str | None = None,
     host: str | None = None,
     run_dir: str | None = None,
+    cost: Cost | None = None,
 ) -> Record:
     """Return the documents of a calculation that failed by name."""
     calculation = _calculation(site, error.name, project=project, origin="run", host=host)
+    if cost is not None:
+        calculation.wall_seconds = cost.wall_seconds
+        calculation.cpu_seconds = cost.cpu_seconds
     calculation.failure = Failure(name=error.name, message=error.message, log_tail=error.log_tail)
     calculation.run_dir = run_dir
     return Record(calculation, None, site.structure)

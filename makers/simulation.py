@@ -21,6 +21,7 @@ from pymatgen.core.structure import Structure
 
 from nearedge.codes import Code, get_code
 from nearedge.codes.base import CodeResult
+from nearedge.codes.execution.process import cpu_seconds_so_far
 from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
 from nearedge.codes.outputs import speaks_of_damage
 from nearedge.errors import (
@@ -31,7 +32,13 @@ from nearedge.errors import (
     StructureError,
 )
 from nearedge.launch.fireworks import refuse_memory_store
-from nearedge.makers.documents import Site, completed_record, describe_site, failed_record
+from nearedge.makers.documents import (
+    Cost,
+    Site,
+    completed_record,
+    describe_site,
+    failed_record,
+)
 from nearedge.makers.leftover import load_leftover, remove_leftover, save_leftover
 from nearedge.schemas import COMPLETED, CalculationDoc, SourceRef, StructureDoc
 from nearedge.schemas.spectrum import site_spectrum_id
@@ -102,7 +109,11 @@ class SimulationMaker(Maker):
 
     @job(output_schema=SiteOutcome)
     def make(
-        self, structure: Structure, absorbing_index: int, source: SourceRef | None = None
+        self,
+        structure: Structure,
+        absorbing_index: int,
+        source: SourceRef | None = None,
+        instead_of: str | None = None,
     ) -> SiteOutcome:
         """Return the outcome for one site; as a job, when called on a maker.
 
@@ -117,6 +128,8 @@ class SimulationMaker(Maker):
             Index of the absorbing site in it.
         source
             Where the structure came from.
+        instead_of
+            The failed calculation that this one repeats with other parameters, for its provenance.
 
         Raises
         ------
@@ -144,6 +157,8 @@ class SimulationMaker(Maker):
             if record is None:
                 restart, warnings = self._restart(SpectraStore(database), site)
                 record = self._run(site, settings, claim.progress, restart, warnings)
+                if instead_of is not None:
+                    record.calculation.parents.append(instead_of)
                 save_leftover(folder, record)
             self._store_patiently(record, settings)
             remove_leftover(folder)
@@ -209,6 +224,7 @@ class SimulationMaker(Maker):
     ) -> Record:
         """Run the code in a fresh folder; a named failure gives a record like a result does."""
         host = socket.gethostname()
+        spent = _Spent()
         if site.refusal is not None:
             return failed_record(site, site.refusal, project=self.project, host=host)
         # A folder of its own for each attempt: an earlier one may have left files behind.
@@ -240,7 +256,14 @@ class SimulationMaker(Maker):
             )
         except CodeError as error:
             kept = True
-            return failed_record(site, error, project=self.project, host=host, run_dir=str(run_dir))
+            return failed_record(
+                site,
+                error,
+                project=self.project,
+                host=host,
+                run_dir=str(run_dir),
+                cost=spent.until_now(),
+            )
         except OSError as error:
             raise ResourceError(f"{site.label} could not be run in {run_dir}: {error}.") from error
         finally:
@@ -272,6 +295,16 @@ class SimulationMaker(Maker):
                 log.warning("The result waits for the database: %s", error)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class _Spent:
+    """What the programs cost that this process starts from now on."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), cpu_seconds_so_far()
+
+    def until_now(self) -> Cost:
+        return Cost(time.monotonic() - self._wall, cpu_seconds_so_far() - self._cpu)
 
 
 def _computed(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from fireworks import Workflow
 from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
@@ -59,6 +61,7 @@ def submit(
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SubmissionReport:
+    priority: int = 0,
     """Add to the queue what is neither known nor queued.
 
     Parameters
@@ -78,6 +81,8 @@ def submit(
     settings
         Default: this process's.
     progress
+    priority
+        Of what is added: workers and batch jobs take the highest first.
         Called with the number of structures looked at and their total.
 
     Raises
@@ -111,15 +116,15 @@ def submit(
         if progress is not None:
             progress(number, len(structures))
     plan = list(crystals.values())
-    known = _known(store, plan, rerun_failed=rerun_failed)
-    report = _enqueue(pad, plan, known, project)
+    known = known_of(store, plan, rerun_failed=rerun_failed)
+    report = enqueue(pad, plan, known, priority=priority)
     if project is not None:
         store.add_project(sorted(known.calculations), project)
     return replace(report, refused=tuple(refused))
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """What the store holds of a plan: calculations, those of them completed, and averages."""
 
     calculations: set[str]
@@ -136,7 +141,8 @@ class _Known:
         )
 
 
-def _known(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool) -> _Known:
+def known_of(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool) -> Known:
+    """Return what the store holds of a plan; failures count as unknown with `rerun_failed`."""
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     completed = store.completed(ids)
     known = set(completed)
@@ -148,41 +154,72 @@ def _known(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool) 
     for batch in _batches([crystal.average_id for crystal in plan]):
         query_averages = SpectrumQuery(spectrum_ids=batch, kind=SpectrumKind.AVERAGE)
         averages.update(row.spectrum_id for row in store.listing(query_averages))
-    return _Known(known, completed, averages)
+    return Known(known, completed, averages)
 
 
 @operation
-def _enqueue(
-    pad: LaunchPad, plan: Sequence[Crystal], known: _Known, project: str | None
+def enqueue(
+    pad: LaunchPad,
+    plan: Sequence[Crystal],
+    known: Known,
+    *,
+    wanted: Container[str] | None = None,
+    instead_of: Mapping[str, str] | None = None,
+    priority: int = 0,
+    dry_run: bool = False,
 ) -> SubmissionReport:
-    """Add flows for what is neither known nor queued, and put back what has fizzled."""
-    withdraw_torn(pad)  # or what no worker can finish would count as queued
+    """Add flows for what is neither known nor queued, and put back what has fizzled.
+
+    Parameters
+    ----------
+    wanted
+        Look only at these calculations; None for all of the plan.
+    instead_of
+        The failed calculations that new ones repeat with other parameters.
+    priority
+        Of the new jobs; an average comes before the sites of the same priority.
+    dry_run
+        Count, and change nothing.
+    """
+    if not dry_run:
+        withdraw_torn(pad)  # or what no worker can finish would count as queued
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     unknown = [each for each in ids if each not in known.calculations]
     waiting, fizzled = queued(pad, unknown), queued(pad, unknown, states=["FIZZLED"])
     flows: list[Flow] = []
     put_back: list[int] = []
-    new = already = 0
+    counts: Counter[str] = Counter()
     for crystal in plan:
-        wanted: list[Site] = []
+        project = crystal.maker.site_maker.project
+        to_run: list[Site] = []
         for site in crystal.sites:
             this = site.calculation_id
+            if wanted is not None and this not in wanted:
+                continue
             if this in known.calculations:
-                continue
-            if _of_project(waiting.get(this, []), project):
-                already += 1
-                continue
-            new += 1
-            if again := _of_project(fizzled.get(this, []), project):
-                put_back.append(again[0].fw_id)
+                counts["known"] += 1
+            elif _of_project(waiting.get(this, []), project):
+                counts["queued"] += 1
             else:
-                wanted.append(site)
-        if wanted or known.lacks_average(crystal):
-            flows.append(flow_of(crystal.maker, crystal.sites, wanted))
-    for fw_id in put_back:
-        pad.rerun_fw(fw_id)
-    add_workflows(pad, [flow_to_workflow(flow) for flow in flows])
-    return SubmissionReport(new=new, known=len(ids) - new - already, queued=already)
+                counts["new"] += 1
+                if again := _of_project(fizzled.get(this, []), project):
+                    put_back.append(again[0].fw_id)
+                else:
+                    to_run.append(site)
+        if to_run or known.lacks_average(crystal):
+            flows.append(flow_of(crystal.maker, crystal.sites, to_run, instead_of))
+    if not dry_run:
+        for fw_id in put_back:
+            pad.rerun_fw(fw_id)
+        add_workflows(pad, [_workflow(flow, priority) for flow in flows])
+    return SubmissionReport(new=counts["new"], known=counts["known"], queued=counts["queued"])
+
+
+def _workflow(flow: Flow, priority: int) -> Workflow:
+    workflow = flow_to_workflow(flow)
+    for firework in workflow.fws:
+        firework.spec["_priority"] = firework.spec.get("_priority", 0) + priority
+    return workflow
 
 
 def _of_project(jobs: Sequence[QueuedJob], project: str | None) -> list[QueuedJob]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobflow.core.flow import Flow
@@ -203,17 +203,25 @@ def shares(sites: Sequence[Site]) -> list[SiteShare]:
     ]
 
 
-def flow_of(maker: SpectrumFlowMaker, sites: Sequence[Site], wanted: Sequence[Site]) -> Flow:
+def flow_of(
+    maker: SpectrumFlowMaker,
+    sites: Sequence[Site],
+    wanted: Sequence[Site],
+    instead_of: Mapping[str, str] | None = None,
+) -> Flow:
     """Return a flow that runs the sites in `wanted` and averages over all of `sites`.
 
-    All sites are of one structure, absorber and edge.
+    All sites are of one structure, absorber and edge. `instead_of` says which failed calculations
+    the new ones repeat with other parameters.
     """
     first = sites[0]
     structure = first.structure.to_structure()
     site_maker = replace(maker.site_maker, edge=first.edge)
     jobs: list[Job] = []
     for site in wanted:
-        job = site_maker.make(structure, site.absorbing_index, site.structure.source)
+        failed = (instead_of or {}).get(site.calculation_id)
+        more = {} if failed is None else {"instead_of": failed}
+        job = site_maker.make(structure, site.absorbing_index, site.structure.source, **more)
         about = {"calculation_id": site.calculation_id, "code": site_maker.code}
         _describe(job, "site", site.label, site_maker.project, **about)
         jobs.append(job)

@@ -21,8 +21,10 @@ from nearedge.cli import (
     database,
     datasets,
     demo,
+    failing,
     learn,
     models,
+    monitoring,
     queueing,
     simulate,
     styles,
@@ -125,6 +127,10 @@ app.command(rich_help_panel=_START)(database.doctor)
 app.command(rich_help_panel=_SIMULATE)(simulate.submit)
 app.command(rich_help_panel=_SIMULATE)(simulate.run)
 app.command(rich_help_panel=_SIMULATE)(queueing.queue)
+app.command(rich_help_panel=_SIMULATE)(monitoring.watch)
+app.command(rich_help_panel=_SIMULATE)(failing.failures)
+app.command(rich_help_panel=_SIMULATE)(failing.rerun)
+app.command(rich_help_panel=_SIMULATE)(failing.clean)
 app.command(rich_help_panel=_SIMULATE)(simulate.ingest)
 app.command(rich_help_panel=_SIMULATE)(benchmarking.benchmark)
 app.command(rich_help_panel=_SIMULATE)(converging.converge)

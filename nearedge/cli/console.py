@@ -33,15 +33,16 @@ def messages() -> Console:
 
 def say(text: str, *, style: str = "") -> None:
     """Tell the user something that is not data; brackets in `text` are only brackets."""
-    messages().print(_plain(text, style))
+    messages().print(plain(text, style))
 
 
 def show(text: str, *, style: str = "") -> None:
     """Print a line of data."""
-    output().print(_plain(text, style))
+    output().print(plain(text, style))
 
 
-def _plain(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
+    """Return text for the terminal in which nothing steers it and brackets are only brackets."""
     return Text(text.translate(_CONTROLS), style=style)
 
 
@@ -76,7 +77,7 @@ def show_table(
             no_wrap=not sys.stdout.isatty(),
         )
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*(plain(cell) for cell in row))
     output().print(table)
 
 

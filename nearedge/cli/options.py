@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,6 +58,31 @@ def named_codes(values: str, option: str) -> list[str]:
     if not codes:
         raise typer.BadParameter("name at least one code.", param_hint=option)
     return codes
+
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGE = re.compile(r"(\d{1,4})([mhdw])")
+
+
+def age(text: str | timedelta) -> timedelta:
+    """Read an age such as ``90m``, ``12h``, ``30d`` or ``8w``; a default comes as one already."""
+    if isinstance(text, timedelta):
+        return text
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no age such as 90m, 12h, 30d or 8w.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def age_option(name: str, help: str, default: str | None = None) -> Any:
+    """Return an option that takes an age; `default` is what help calls the default."""
+    return typer.Option(
+        name,
+        parser=age,
+        metavar="AGE",
+        help=f"{help}, such as 12h, 30d or 8w.",
+        show_default=False if default is None else default,
+    )
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -40,7 +40,7 @@ def changed_protocol(codes: Sequence[str], protocol: str, changes: Sequence[str]
     from nearedge.codes import get_code
     from nearedge.codes.protocols import load_protocol
 
-    names = [_name(change) for change in changes]
+    names = [setting_name(change) for change in changes]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise typer.BadParameter(f"{twice[0]} is set twice.", param_hint="--set")
     settings = {code: load_protocol(get_code(code).name, protocol).settings for code in codes}
@@ -64,7 +64,8 @@ def changed_protocol(codes: Sequence[str], protocol: str, changes: Sequence[str]
     return changed
 
 
-def _name(change: str) -> str:
+def setting_name(change: str) -> str:
+    """Return the name in what `--set` was given, which must be ``NAME=VALUE``."""
     match = _CHANGE.fullmatch(change)
     if match is None:
         raise typer.BadParameter(
@@ -110,14 +111,14 @@ def read_structures(items: Sequence[str], absorber: str) -> list[LoadedStructure
     )
 
 
-def tell_submission(report: SubmissionReport, *, as_json: bool) -> None:
-    """Print what was queued; leave with 1 if everything was refused."""
+def tell_submission(report: SubmissionReport, *, as_json: bool, dry_run: bool = False) -> None:
+    """Print what was queued, or would be; leave with 1 if everything was refused."""
     if as_json:
         show_json(asdict(report))
     else:
         show(
-            f"{report.new} new, {report.known} known, {report.queued} queued already, "
-            f"{len(report.refused)} refused."
+            f"{'Would be: ' if dry_run else ''}{report.new} new, {report.known} known, "
+            f"{report.queued} queued already, {len(report.refused)} refused."
         )
         _tell_refusals(report.refused)
         if report.new or report.queued:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from jobflow import CURRENT_JOB, Job, JobStore
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, jsanitize
 
+from nearedge.codes.execution.stage import run_stage
 from nearedge.codes.finished.sidecar import SIDECAR, parse_sidecar
 from nearedge.errors import (
     CodeError,
@@ -36,10 +38,15 @@ from nearedge.structures.source import LoadedStructure
 Molecule = Callable[[str], LoadedStructure]
 
 
-def compute(maker: SimulationMaker, loaded: LoadedStructure, index: int = 0) -> SiteOutcome:
+def compute(
+    maker: SimulationMaker,
+    loaded: LoadedStructure,
+    index: int = 0,
+    instead_of: str | None = None,
+) -> SiteOutcome:
     """Do what the job does, without jobflow."""
     make: Any = type(maker).make
-    outcome = make.original(maker, loaded.structure, index, loaded.source)
+    outcome = make.original(maker, loaded.structure, index, loaded.source, instead_of)
     assert isinstance(outcome, SiteOutcome)
     return outcome
 
@@ -102,6 +109,23 @@ def test_a_failure_is_recorded_by_its_name_and_the_job_goes_on(
     assert store.count(SpectrumQuery()) == 0
     assert compute(maker, molecule("CO")) == outcome
     assert len(fake.runs) == 1, "a failure that has a name is known, too"
+
+
+def test_a_failure_states_what_it_cost_and_what_it_repeats(
+    maker: SimulationMaker, molecule: Molecule, store: SpectraStore, fake: Any
+) -> None:
+    def fail(run_dir: Path) -> None:
+        burn = [sys.executable, "-c", "sum(range(3 * 10**6))"]
+        run_stage(burn, run_dir, stage="burn", log="log", stage_timeout=60)
+        raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    outcome = compute(maker, molecule("CO"), instead_of="the-failed-one")
+    calculation = store.calculation(outcome.calculation_id)
+    assert calculation is not None
+    assert calculation.parents == ["the-failed-one"]
+    assert 0.01 < (calculation.cpu_seconds or 0.0) < 30.0
+    assert (calculation.wall_seconds or 0.0) > 0.0
 
 
 def test_a_known_failure_is_computed_again_on_demand_and_its_folder_goes(
@@ -176,7 +200,7 @@ def away(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     record = SpectraStore.record
     left = iter(range(times))
 
-    def flaky(self: SpectraStore, *documents: Any) -> bool:
+    def flaky(self: SpectraStore, *arguments: Any) -> None:
         if next(left, None) is not None:
             raise DatabaseUnavailable("No database answers.")
         return record(self, *documents)

@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nearedge.codes.execution.supervisor import end_session
+import psutil
+
+from nearedge.codes.execution.supervisor import end_session, session_members
 from nearedge.settings import PREFIX
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -42,7 +45,8 @@ class Supervised(subprocess.Popen[bytes]):
     Attributes
     ----------
     cpu_seconds
-        Of the program and the processes that it has waited for; 0 until its end.
+        Of the program and the processes that it has waited for, or, where it had to be ended, of
+        all that was ended with it; 0 until its end.
     not_started
         Why it could not be started; empty if it was.
 
@@ -129,12 +133,14 @@ class Supervised(subprocess.Popen[bytes]):
         """
         if self._report is None:
             return
+        running = 0.0
         if self.returncode is None:
+            running = _cpu_of_session(self.pid)
             end_session(self.pid)
             _, status, usage = os.wait4(self.pid, 0)
             self._ended = time.monotonic()
             self.returncode = os.waitstatus_to_exitcode(status)
-            self.cpu_seconds = usage.ru_utime + usage.ru_stime
+            self.cpu_seconds = max(running, usage.ru_utime + usage.ru_stime)
         report = b""
         with suppress(BlockingIOError):
             report = os.read(self._report, 65536)
@@ -147,6 +153,7 @@ class Supervised(subprocess.Popen[bytes]):
             self.not_started = str(told.get("not_started", ""))
             self.returncode = int(told.get("return_code", self.returncode))
             self.cpu_seconds = float(told.get("cpu_seconds", 0.0))
+        _ended_cost.cpu_seconds += self.cpu_seconds
 
     def __exit__(
         self,
@@ -158,6 +165,35 @@ class Supervised(subprocess.Popen[bytes]):
 
     def __enter__(self) -> Self:
         return self
+
+
+@dataclass
+class _EndedCost:
+    """What the programs cost together that this process has started and that have ended."""
+
+    cpu_seconds: float = 0.0
+
+
+_ended_cost = _EndedCost()
+
+
+def cpu_seconds_so_far() -> float:
+    """Return what all programs cost that this process has started and that have ended.
+
+    Its difference is what a run cost that failed at whichever of its stages.
+    """
+    return _ended_cost.cpu_seconds
+
+
+def _cpu_of_session(session: int) -> float:
+    """Return the CPU seconds of a session's processes but its leader, and of those waited for."""
+    total = 0.0
+    for number in session_members(session):
+        if number != session:
+            with suppress(psutil.Error):
+                times = psutil.Process(number).cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def program_environment(additional: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import pytest
 
 from nearedge.codes.execution import process as process_module
 from nearedge.codes.execution import watch as watch_module
-from nearedge.codes.execution.process import program_environment
+from nearedge.codes.execution.process import cpu_seconds_so_far, program_environment
 from nearedge.codes.execution.stage import StageOutcome, claim, run_stage, write_files
 from nearedge.codes.execution.supervisor import session_members
 from nearedge.errors import CodeError, ResourceError
@@ -84,6 +84,13 @@ def test_too_long_is_a_named_failure(tmp_path: Path, gone: Callable[..., bool]) 
     assert caught.value.name == "stage_timeout"
     assert "said" in caught.value.log_tail
     assert gone(tmp_path)
+
+
+def test_what_a_program_cost_is_known_also_where_it_had_to_be_ended(tmp_path: Path) -> None:
+    before = cpu_seconds_so_far()
+    with pytest.raises(CodeError, match="took more than"):
+        stage(tmp_path, "sh", "-c", "while :; do :; done", stage_timeout=0.6)
+    assert 0.02 < cpu_seconds_so_far() - before < 5.0
 
 
 def test_no_progress_is_a_named_failure(tmp_path: Path, gone: Callable[..., bool]) -> None:

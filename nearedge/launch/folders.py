@@ -1,0 +1,167 @@
+"""What lies on this machine's disk: folders of failed runs, and how much everything takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from fireworks.core.launchpad import LaunchPad
+
+from nearedge.schemas import COMPLETED
+from nearedge.settings import Settings
+from nearedge.store.claims import Claims
+from nearedge.store.operations import MongoDatabase, operation
+
+LAUNCHES = "launches"
+"""Folder, beside those of the calculations, that holds a folder for each launch."""
+
+_WAITING_RESULT = "result.json"
+"""A finished result that the database did not take yet: never removed."""
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """Bytes on disk; None where it is not known.
+
+    Parameters
+    ----------
+    runs, run_folders
+        Folders of runs that failed or are under way, and how many there are.
+    cache
+        What can be made again: pseudopotentials, setups.
+    database
+        Documents, blobs, queue and indexes.
+    """
+
+    runs: int
+    run_folders: int
+    cache: int
+    database: int | None
+
+
+@dataclass(frozen=True)
+class OldFolder:
+    """The folder of a run, or of a launch, that failed.
+
+    Parameters
+    ----------
+    size
+        Bytes.
+    days
+        Since something was last written to it.
+    """
+
+    path: str
+    size: int
+    days: float
+
+
+def disk_use(settings: Settings, database: MongoDatabase) -> DiskUse:
+    """Return how much disk NearEdge takes."""
+    folders = list(_run_folders(settings.runs))
+    return DiskUse(
+        runs=_measured(settings.runs)[0],
+        run_folders=len(folders),
+        cache=_measured(settings.cache)[0],
+        database=_database_size(settings, database),
+    )
+
+
+@operation
+def old_folders(
+    settings: Settings, pad: LaunchPad, database: MongoDatabase, older_than: timedelta
+) -> list[OldFolder]:
+    """Return the folders that may go, the oldest first.
+
+    Left alone are what somebody works on, the files of calculations that completed, and a finished
+    result that waits for the database.
+    """
+    now = time.time()
+    old: list[OldFolder] = []
+    for path in _run_folders(settings.runs):
+        size, last_written = _measured(path)
+        if now - last_written > older_than.total_seconds():
+            old.append(OldFolder(str(path), size, (now - last_written) / 86400.0))
+    claimed = {claim.calculation_id for claim in Claims(database).live()}
+    found = [each for each in old if _may_go(Path(each.path), pad, database, claimed)]
+    return sorted(found, key=lambda each: -each.days)
+
+
+@operation
+def remove(folders: Sequence[OldFolder], database: MongoDatabase) -> list[OldFolder]:
+    """Remove folders and what the database says of where they are; return those that are gone."""
+    gone = []
+    for each in folders:
+        shutil.rmtree(each.path, ignore_errors=True)
+        if Path(each.path).exists():
+            continue
+        gone.append(each)
+        database["calculations"].update_one(
+            {"_id": Path(each.path).parent.name, "run_dir": each.path}, {"$set": {"run_dir": None}}
+        )
+        with suppress(OSError):  # another attempt's folder is in it
+            Path(each.path).parent.rmdir()
+    return gone
+
+
+def written(size: int) -> str:
+    """Return a number of bytes as people read it, such as ``1.5 MB``."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _run_folders(runs: Path) -> Iterator[Path]:
+    """Yield the folders of launches, and those of the attempts of each calculation."""
+    for above in _folders_in(runs):
+        yield from _folders_in(above)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False))
+    except OSError:  # gone meanwhile, or another's
+        return []
+
+
+def _may_go(path: Path, pad: LaunchPad, database: MongoDatabase, claimed: set[str]) -> bool:
+    above = path.parent
+    if above.name == LAUNCHES:
+        under_way = {"launch_dir": str(path), "state": {"$in": ["RUNNING", "RESERVED"]}}
+        return pad.launches.find_one(under_way, {"_id": 1}) is None
+    if above.name in claimed or (above / _WAITING_RESULT).exists():
+        return False
+    kept = {"_id": above.name, "state": COMPLETED, "run_dir": str(path)}
+    return database["calculations"].find_one(kept, {"_id": 1}) is None
+
+
+def _measured(folder: Path) -> tuple[int, float]:
+    """Return the bytes under a folder, and when something was last written there."""
+    size, last_written = 0, 0.0
+    with suppress(OSError):
+        last_written = folder.stat().st_mtime
+    for above, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):  # gone meanwhile
+                status = os.lstat(os.path.join(above, name))
+                size += status.st_size
+                last_written = max(last_written, status.st_mtime)
+    return size, last_written
+
+
+def _database_size(settings: Settings, database: MongoDatabase) -> int | None:
+    if settings.mongo_uri is None:
+        return _measured(settings.home / "database")[0]
+    databases = (database, database.client[settings.launchpad_database])
+    stated = [each.command("dbStats") for each in databases]
+    return int(sum(each.get("storageSize", 0) + each.get("indexSize", 0) for each in stated))
