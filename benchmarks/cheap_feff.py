@@ -36,6 +36,7 @@ from nearedge.codes.feff.crystal import read_poscar
 from nearedge.codes.feff.parse import parse_xmu
 from nearedge.codes.feff.run import RETRY_FOLDER
 from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
+from nearedge.compat import lightshow_parameters
 from nearedge.errors import CodeError
 from nearedge.models.heads import KernelHead
 from nearedge.models.heads.alignment import moved
@@ -46,7 +47,7 @@ from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
 
 PROTOCOL = "fast+scf_radius=3.0+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
 KEPT = ("feff.inp", "xmu.dat", "log1.dat")
-COSTS = "costs.jsonl"
+COST = "cost.json"
 BASE = "base.npz"
 TIMEOUT = 3600.0
 SHIFTS = np.arange(-12.0, 12.1, 0.5)
@@ -78,43 +79,49 @@ def folder_of(name: str, runs: Path) -> Path:
     return runs / material / "FEFF-XANES" / f"{number}_Cu"
 
 
-def compute(name: str, archive: Path, runs: Path) -> dict[str, object]:
+def compute(name: str, archive: Path, runs: Path) -> None:
     """Run one site and keep what tells of it; of a failure its name."""
     material, number = name.rsplit("_", 1)
     scratch = runs / "scratch" / name
     shutil.rmtree(scratch, ignore_errors=True)
     structure = read_poscar((archive / material / "POSCAR").read_text())
+    folder = folder_of(name, runs)
+    folder.mkdir(parents=True, exist_ok=True)
     feff = get_code("feff")
     try:
         inputs = feff.inputs(structure, int(number), "K", PROTOCOL)
         result = feff.run(inputs, scratch, stage_timeout=TIMEOUT)
     except CodeError as error:
-        return {"site": name, "failed": error.name, "why": error.message}
-    folder = folder_of(name, runs)
-    folder.mkdir(parents=True, exist_ok=True)
+        (folder / COST).write_text(json.dumps({"failed": error.name, "why": error.message}))
+        return
     retry = scratch / RETRY_FOLDER
     for kept in KEPT:
         shutil.copy((retry if retry.is_dir() else scratch) / kept, folder / kept)
     told = sidecar_text(inputs, structure, int(number), "K", label=material, ran=True)
     (folder / SIDECAR).write_text(told)
+    # Last: a run that has it is not done again.
+    (folder / COST).write_text(json.dumps({"cpu_seconds": result.cpu_seconds}))
     shutil.rmtree(scratch)
-    return {"site": name, "cpu_seconds": result.cpu_seconds, "attempts": result.attempts}
 
 
 def run(asked: argparse.Namespace) -> None:
-    asked.runs.mkdir(parents=True, exist_ok=True)
-    done = {line["site"] for line in recorded(asked.runs)}
-    wanted = [name for name in order(asked.omnixas)[: asked.sites] if name not in done]
+    lightshow_parameters("feff")  # threads that import it at once find half of it
+    names = order(asked.omnixas)[: asked.sites]
+    wanted = [name for name in names if not (folder_of(name, asked.runs) / COST).exists()]
     with ThreadPoolExecutor(asked.processes) as pool:
         started = [pool.submit(compute, name, asked.archive, asked.runs) for name in wanted]
-        for each in as_completed(started):
-            with (asked.runs / COSTS).open("a") as costs:
-                costs.write(json.dumps(each.result()) + "\n")
+        for done in as_completed(started):
+            done.result()
 
 
-def recorded(runs: Path) -> list[dict[str, object]]:
-    costs = runs / COSTS
-    return [json.loads(line) for line in costs.read_text().splitlines()] if costs.exists() else []
+def costs(asked: argparse.Namespace) -> dict[str, float | None]:
+    """Return the CPU seconds of the runs that there are, None of those that failed, by site."""
+    files = {name: folder_of(name, asked.runs) / COST for name in order(asked.omnixas)}
+    return {
+        name: json.loads(file.read_text()).get("cpu_seconds")
+        for name, file in files.items()
+        if file.exists()
+    }
 
 
 def spectrum_of(name: str, runs: Path) -> FloatArray:
@@ -163,8 +170,7 @@ class Part:
         cls, part: str, known: dict[str, NDArray[np.generic]], asked: argparse.Namespace
     ) -> Self:
         wanted = set(cu_split(asked.omnixas, part))
-        ran = {str(line["site"]) for line in recorded(asked.runs) if "failed" not in line}
-        names = sorted(wanted & ran)
+        names = sorted(name for name, cost in costs(asked).items() if name in wanted and cost)
         place = {name: number for number, name in enumerate(known["ids"].tolist())}
         rows = [place[name] for name in names]
         return cls(
@@ -254,11 +260,11 @@ def judge(asked: argparse.Namespace) -> None:
             paired = paired_bootstrap(errors, alone, groups)
             row += [shown(paired.eta_ratio, 2), shown(paired.mean_difference, 5)]
         print(f"| {way} | {' | '.join([*row, '', ''][:5])} |")
-    lines = recorded(asked.runs)
-    spent = np.array([float(str(x["cpu_seconds"])) for x in lines if "failed" not in x])
+    all_costs = costs(asked).values()
+    spent = np.array([cost for cost in all_costs if cost])
     print(
         f"\nCPU seconds a run: mean {spent.mean():.1f}, median {np.median(spent):.1f}, largest "
-        f"{spent.max():.1f}; {len(lines) - len(spent)} of {len(lines)} failed"
+        f"{spent.max():.1f}; {len(all_costs) - len(spent)} of {len(all_costs)} failed"
     )
 
 
