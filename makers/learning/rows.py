@@ -199,13 +199,12 @@ def part_numbers(dataset: DatasetDoc, parts: Sequence[str]) -> list[int]:
 
 def unusable(database: MongoDatabase, dataset: DatasetDoc, recipe: Recipe) -> set[int]:
     """Return the numbers of rows without features in the store, or without a spectrum to take."""
-    keys = {row.structure_key for row in dataset.rows}
-    stored = FeatureStore(database).get_many(keys, recipe.featurizer.ref)
+    keys = [row.structure_key for row in dataset.rows]
+    lacking = set(FeatureStore(database).missing(keys, recipe.featurizer.ref))
     return {
         number
         for number, row in enumerate(dataset.rows)
-        if row.structure_key not in stored
-        or (recipe.takes_spectra and row.site not in recipe.spectra)
+        if row.structure_key in lacking or (recipe.takes_spectra and row.site not in recipe.spectra)
     }
 
 
@@ -228,18 +227,14 @@ def features_of(
         If a structure has no features in the store.
     """
     rows = dataset.rows if numbers is None else [dataset.rows[number] for number in numbers]
-    stored = FeatureStore(database).get_many({row.structure_key for row in rows}, featurizer)
-    lacking = [row.label for row in rows if row.structure_key not in stored]
+    places = [(row.structure_key, row.absorbing_index) for row in rows]
+    features, lacking = FeatureStore(database).sites(places, featurizer)
     if lacking:
         raise ModelError(
             f"{len(lacking)} rows of the data set {dataset.name} have no {featurizer.name} "
-            f"features, {lacking[0]} being the first: the featurizer refused the structure, or was "
-            "not run on it."
+            f"features, {rows[lacking[0]].label} being the first: the featurizer refused the "
+            "structure, or was not run on it."
         )
-    chosen = [stored[row.structure_key][row.absorbing_index] for row in rows]
-    if not chosen:
-        return np.empty((0, featurizer.size))
-    features: FloatArray = np.stack(chosen).astype(np.float64)
     return features
 
 
