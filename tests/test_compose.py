@@ -56,7 +56,7 @@ def test_it_follows_the_compose_specification(tmp_path: Path) -> None:
 
 def test_every_password_is_required_and_none_has_a_default() -> None:
     passwords = {k: v for k, v in variables(COMPOSE.read_text()).items() if "PASSWORD" in k}
-    assert len(passwords) >= 3
+    assert len(passwords) >= 4
     assert all(rest.startswith(":?") for rest in passwords.values()), passwords
     for line in (CHECKOUT / "docker" / "example.env").read_text().splitlines():
         if "PASSWORD" in line:
@@ -87,6 +87,22 @@ def test_mongodb_asks_for_a_password_and_runs_no_javascript(compose: dict[str, A
     assert {"--auth", "--noscripting"} <= set(mongo["command"])
     assert mongo["networks"] == ["database"]
     assert compose["networks"]["database"]["internal"] is True
+
+
+def test_who_only_looks_has_a_user_that_reads_the_spectra_and_nothing_else(
+    compose: dict[str, Any],
+) -> None:
+    made = (CHECKOUT / "docker" / "mongo" / "create-user.js").read_text()
+    users = re.findall(r"createUser\(\{\s*user: \"(\w+)\",.*?roles: (\[.*?\]),\s*\}\)", made, re.S)
+    roles = {user: re.findall(r"role: \"(\w+)\", db: (\S+) \}", given) for user, given in users}
+    assert roles == {
+        "nearedge": [("readWrite", "name"), ("readWrite", "`${name}_launchpad`")],
+        "reader": [("read", "name")],
+    }
+    reader = compose["services"]["reader"]
+    assert "mongodb://reader:" in reader["environment"]["NEAREDGE_MONGO_URI"]
+    assert "NEAREDGE_MONGO_PASSWORD" not in str(reader)
+    assert reader["networks"] == ["database"]
 
 
 def test_every_file_that_an_image_is_built_from_exists(compose: dict[str, Any]) -> None:
