@@ -58,10 +58,10 @@ def submit(
     protocol: str = "fast",
     project: str | None = None,
     rerun_failed: bool = False,
+    priority: int = 0,
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SubmissionReport:
-    priority: int = 0,
     """Add to the queue what is neither known nor queued.
 
     Parameters
@@ -78,11 +78,11 @@ def submit(
         Name that all documents are filed under, those that are known already included.
     rerun_failed
         Compute again what is known to have failed by name.
+    priority
+        Of what is added: workers and batch jobs take the highest first.
     settings
         Default: this process's.
     progress
-    priority
-        Of what is added: workers and batch jobs take the highest first.
         Called with the number of structures looked at and their total.
 
     Raises

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nearedge.cli.submitting import refuse_missing_program
-from nearedge.codes import code_names
 from nearedge.errors import NearEdgeError
-from nearedge.launch.batch.classes import LIGHT, of_class
+from nearedge.launch.batch.classes import LIGHT, PYTHON, of_class
 from nearedge.launch.batch.pilots import run_pilot
 from nearedge.launch.batch.reservation import may_run
 from nearedge.launch.batch.script import STARTED
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     window = Window.of_this_process(options.walltime, options.margin, options.expected)
     try:
-        if options.job_class in code_names():
+        if options.job_class not in (LIGHT, PYTHON):
             refuse_missing_program(options.job_class)
         work = _pilot if options.kind == "pilot" else _one
         return work(options, window)

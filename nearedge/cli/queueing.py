@@ -93,13 +93,17 @@ def _classes(settings: Settings, code: str | None) -> tuple[str, ...] | None:
 
 
 def _look(scheduler: SchedulerName, settings: Settings, wanted: Wanted, brake: Brake) -> Pass:
-    """Submit what there is room for."""
+    """Put back what was lost, and submit what there is room for."""
     from nearedge.launch.batch.filling import fill
     from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
+    from nearedge.launch.recovery import recover
+    from nearedge.store.connection import connect
+    from nearedge.store.operations import database_errors
 
-    with only_data_on_stdout():
+    with only_data_on_stdout(), database_errors():
         pad = launchpad(settings)
         ensure_launchpad_indexes(pad)
+        recover(pad, connect(settings))
         done = fill(pad, scheduler, settings, wanted, frozenset(brake.stopped))
     brake.watch(done.submitted)
     return done

@@ -35,6 +35,9 @@ def submit(
     protocol: Annotated[str, typer.Option(help="Protocol of the code.")] = "fast",
     project: opt.ProjectName = "default",
     rerun_failed: opt.RerunFailed = False,
+    priority: Annotated[
+        int, typer.Option(min=0, max=1000, help="The highest is computed first.")
+    ] = 0,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,6 +96,7 @@ def submit(
                 protocol=protocol,
                 project=project,
                 rerun_failed=rerun_failed,
+                priority=priority,
                 settings=settings,
                 progress=look,
             )

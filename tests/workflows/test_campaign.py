@@ -139,3 +139,23 @@ def test_hundreds_of_structures_are_submitted_at_once(pad: LaunchPad, molecule: 
         loaded.append(LoadedStructure(structure, molecule("CO").source))
     assert submit(loaded, absorber="C").new == 200
     assert submit(loaded, absorber="C").queued == 200
+
+
+def test_what_has_priority_is_taken_first_and_its_average_before_the_next_site(
+    pad: LaunchPad, molecule: Molecule
+) -> None:
+    submit([molecule("CO")], absorber="C", project="later")
+    submit([molecule("CO")], absorber="C", project="first", priority=5)
+    found = pad.fireworks.find({}, {"spec.nearedge": 1, "spec._priority": 1})
+    priorities = {
+        (each["spec"]["nearedge"]["project"], each["spec"]["nearedge"]["kind"]): each["spec"][
+            "_priority"
+        ]
+        for each in found
+    }
+    assert priorities == {
+        ("later", "site"): 0,
+        ("later", "average"): 1,
+        ("first", "site"): 5,
+        ("first", "average"): 6,
+    }
