@@ -108,3 +108,25 @@ def test_without_a_database_the_input_is_predicted_or_asked_for(
     assert answer.sites[0].input_spectrum == "predicted"
     with pytest.raises(ModelError, match="not at hand: no database answers"):
         predict_structures(open_model(str(folders["computed"])), [KNOWN])
+
+
+def test_cheaper_runs_of_the_same_code_are_an_input_beside_the_dear_ones(database: Any) -> None:
+    dear, cheap = (record("x", 4.0, radius=radius).calculation for radius in (4.0, 2.0))
+    # Of all crystals but one there is a cheap spectrum; it is told from the dear one of that site.
+    places = [round(4.0 + 0.05 * i, 3) for i in range(11)]
+    add(database, *(record(f"mp-{i}", a, radius=2.0, strange=0.1) for i, a in enumerate(places)))
+    for name, calculation in (("dear", dear), ("cheap", cheap)):
+        query = SpectrumQuery(absorber="Cu", parameters_id=calculation.parameters_id)
+        freeze_dataset(database, name, query, split=SPLIT)
+    outcome = train(TrainMaker(), "dear", given=Given(dataset="cheap"))
+    assert outcome.without_features == ["mp-11_000"], "it has no cheap spectrum"
+    trained = stored_model(database, "dear")
+    assert list(trained.card.inputs) == ["spectrum:feff"]
+    (site,) = predict_structures(trained, [crystal(4.0)])[0].sites
+    frozen = DatasetStore(database).get("cheap")
+    number = next(n for n, row in enumerate(frozen.rows) if row.label == "mp-0_000")
+    spectra = targets_of(database, frozen, [number])
+    inputs = trained.inputs_for(np.array([[4.0, 29.0, 1.0]]), "Cu", spectra=spectra)
+    assert np.array_equal(site.absorption, trained.head.predict(inputs).mean[0])
+    with pytest.raises(ModelError, match="1 of 1 have none"):
+        predict_structures(trained, [KNOWN])
