@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 
 from nearedge.errors import ModelError
 from nearedge.models.heads import Head, HeadPrediction, TrainingRows
+from nearedge.models.heads.network import NetworkHead
 
 IntArray = NDArray[np.intp]
 _HEAD = "head.safetensors"
@@ -79,6 +80,28 @@ def predict_left_out(
         found = head.predict(rows.features[held])
         mean[held], std[held], distance[held] = found.mean, found.std, found.distance
     return HeadPrediction(mean, std, distance)
+
+
+def state_alike(
+    head: Head, rows: TrainingRows, left_out: HeadPrediction
+) -> tuple[Head, HeadPrediction]:
+    """Fit a network's error bars to all left-out rows, and state these rows' errors by them.
+
+    Each fold's network fits its bars to the tenth of the materials that stopped it, and so does the
+    final one: they differ by chance, and what made the folds' bars hold would not make its own.
+
+    Parameters
+    ----------
+    head
+        Trained on all rows; kinds other than networks are returned as they are.
+    left_out
+        What `predict_left_out` returned.
+    """
+    if not isinstance(head, NetworkHead):
+        return head, left_out
+    judged = head.with_bars_of(rows, left_out)
+    std = judged.bars.std(left_out.distance[:, None])
+    return judged, HeadPrediction(left_out.mean, std, left_out.distance)
 
 
 def _fitted(

@@ -21,7 +21,7 @@ from nearedge.makers.learning.rows import Recipe, Rows, training_rows
 from nearedge.makers.learning.scores import judge
 from nearedge.makers.learning.surroundings import surroundings_of
 from nearedge.models.heads import Fitted, Head, HeadPrediction, head_kind
-from nearedge.models.left_out import predict_left_out, to_bytes
+from nearedge.models.left_out import predict_left_out, state_alike, to_bytes
 from nearedge.models.trained import make_card, training_set
 from nearedge.models.uncertainty.reliability import Reliability, join
 from nearedge.schemas import ModelCard
@@ -219,17 +219,19 @@ def train_model(
     started = time.process_time()
     fitted = _fit(database, plan, parts, checkpoints)
     cpu_seconds = time.process_time() - started
-    left_out = fitted.left_out or _by_folds(plan, parts, checkpoints)
+    head, left_out = fitted.head, fitted.left_out
+    if left_out is None and (by_folds := _by_folds(plan, parts, checkpoints)) is not None:
+        head, left_out = state_alike(head, training_rows(parts), by_folds)
     known = _reliability(database, parts, left_out)
-    judged = replace(plan, recipe=_recipe(database, plan, fitted.head))
-    weights = join(fitted.head.to_bytes(), known)
+    judged = replace(plan, recipe=_recipe(database, plan, head))
+    weights = join(head.to_bytes(), known)
     card = make_card(
-        fitted.head,
+        head,
         weights,
         plan.datasets,
         judged.recipe.featurizer.ref,
         name=name,
-        metrics=_metrics(database, judged, parts, fitted.head, left_out, known),
+        metrics=_metrics(database, judged, parts, head, left_out, known),
         rows=[len(part.numbers) for part in parts],
         cpu_seconds=cpu_seconds,
         choices={

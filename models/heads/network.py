@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -112,6 +112,7 @@ class NetworkHead(ABC):
     """
 
     name: ClassVar[str]
+    fine_tunes: ClassVar[bool] = True
     options: ClassVar[type[BaseModel]]
     kind_of_network: ClassVar[type[SpectrumNetwork]]
 
@@ -213,11 +214,13 @@ class NetworkHead(ABC):
     def _with_bars(self, rows: TrainingRows, held: IntArray) -> Self:
         if len(held) == 0:
             return self
-        found = self.predict(rows.features[held])
-        groups: Sequence[Hashable] = [rows.groups[number] for number in held]
-        errors = rows.targets[held] - found.mean
-        bars = ErrorBars.fit(errors, found.distance[:, None], groups)
-        return type(self)(self.network, self.scaling, self.mean, self.known, bars, self.facts)
+        return self.with_bars_of(rows.take(held), self.predict(rows.features[held]))
+
+    def with_bars_of(self, rows: TrainingRows, found: HeadPrediction) -> Self:
+        """Return the head with error bars fitted to predictions of rows not learned."""
+        errors = rows.targets - found.mean
+        bars = ErrorBars.fit(errors, found.distance[:, None], rows.groups)
+        return replace(self, bars=bars)
 
     @property
     def size(self) -> int:
