@@ -45,7 +45,7 @@ from nearedge.schemas.model import Metric
 from nearedge.spectra.grid import omnixas_grid, to_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
 
-PROTOCOL = "fast+scf_radius=3.0+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
+PROTOCOL = "fast+scf_radius=2.6+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
 KEPT = ("feff.inp", "xmu.dat", "log1.dat")
 COST = "cost.json"
 BASE = "base.npz"
