@@ -29,6 +29,7 @@ from nearedge.errors import (
     DatabaseError,
     DatabaseUnavailable,
     ResourceError,
+    ResultRefused,
     StructureError,
 )
 from nearedge.launch.fireworks import refuse_memory_store
@@ -40,6 +41,7 @@ from nearedge.makers.documents import (
     failed_record,
 )
 from nearedge.makers.leftover import load_leftover, remove_leftover, save_leftover
+from nearedge.makers.storing import store_patiently
 from nearedge.schemas import COMPLETED, CalculationDoc, SourceRef, StructureDoc
 from nearedge.schemas.spectrum import site_spectrum_id
 from nearedge.settings import Settings, get_settings
@@ -51,9 +53,6 @@ from nearedge.structures.absorbers import unique_absorbers
 from nearedge.structures.checks import check_structure
 
 log = logging.getLogger(__name__)
-
-LONGEST_PAUSE = 30.0
-"""Seconds between two attempts to store a result while the database is away."""
 
 
 class SiteOutcome(BaseModel):
@@ -141,10 +140,26 @@ class SimulationMaker(Maker):
             If the database is away, or stays away for longer than `patience` after the run.
         LaunchError
             If a worker would lose the outcome.
+        LaunchGivenUp
+            If the job was put back and is another launch's by now; nothing was stored.
         """
-        _refuse_lost_outcome()
+        refuse_lost_outcome()
         settings = get_settings()
         site = self._site(structure, absorbing_index, source)
+        while True:
+            try:
+                return self._once(site, settings, instead_of)
+            except ResultRefused as refused:
+                log.warning("%s", refused)
+
+    def _once(self, site: Site, settings: Settings, instead_of: str | None) -> SiteOutcome:
+        """Return what is known of the site, or compute and store it.
+
+        Raises
+        ------
+        ResultRefused
+            If another attempt has stored something meanwhile, or is about to.
+        """
         database = connect(settings)
         if known := self._known(SpectraStore(database), site):
             return known
@@ -152,6 +167,7 @@ class SimulationMaker(Maker):
             # Whoever held the claim before us may have finished it.
             if known := self._known(SpectraStore(database), site):
                 return known
+            seen = SpectraStore(database).calculation(site.calculation_id)
             folder = settings.runs / site.calculation_id
             record = load_leftover(folder, site.calculation_id)
             if record is None:
@@ -160,7 +176,7 @@ class SimulationMaker(Maker):
                 if instead_of is not None:
                     record.calculation.parents.append(instead_of)
                 save_leftover(folder, record)
-            self._store_patiently(record, settings)
+            store_patiently(record, seen, claim, settings, self.project, self.patience)
             remove_leftover(folder)
             if record.calculation.run_dir is None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -273,29 +289,6 @@ class SimulationMaker(Maker):
             else:
                 shutil.rmtree(run_dir, ignore_errors=True)
 
-    def _store_patiently(self, record: Record, settings: Settings) -> None:
-        deadline = time.monotonic() + self.patience
-        pause = 0.5
-        while True:
-            try:
-                # Connected anew each time: an embedded server may come back on another port.
-                store = SpectraStore(connect(settings))
-                store.record(*record)
-                # A result left over from another project's job is this one's as well.
-                if self.project is not None and self.project not in record.calculation.projects:
-                    store.add_project([record.calculation.calculation_id], self.project)
-                return
-            except DatabaseUnavailable as error:
-                if time.monotonic() + pause > deadline:
-                    folder = settings.runs / record.calculation.calculation_id
-                    raise DatabaseUnavailable(
-                        f"{error} The finished result waits in {folder}: running the job again on "
-                        "this machine stores it without computing."
-                    ) from error
-                log.warning("The result waits for the database: %s", error)
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
 
 class _Spent:
     """What the programs cost that this process starts from now on."""
@@ -383,7 +376,7 @@ def _outcome(site: Site, calculation: CalculationDoc) -> SiteOutcome:
     )
 
 
-def _refuse_lost_outcome() -> None:
+def refuse_lost_outcome() -> None:
     """Raise if this job runs under FireWorks and its output would end with the worker."""
     current = CURRENT_JOB.job
     if current is not None and "fw_id" in current.metadata:

@@ -94,7 +94,7 @@ def _store(
             f"The claim on calculation {name} is another's by now, so this result is not kept."
         )
     store = SpectraStore(database)
-    store.conclude(record, seen)
+    store.conclude(record, seen, claim.owner)
     # A result left over from another project's job is this one's as well.
     if project is not None and project not in record.calculation.projects:
         store.add_project([name], project)

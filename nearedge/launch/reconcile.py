@@ -34,9 +34,6 @@ MEANINGS = {
 }
 """Every name of a finding, and what it says of the jobs."""
 
-WALLTIME_TRIES = 3
-"""How often a job may meet the walltime of its batch job before it is left fizzled."""
-
 FIELDS = {"fw_id": 1, "state": 1, "launches": 1, "updated_on": 1, f"spec.{SPEC_KEY}": 1}
 
 _TURN = "turn to reconcile"

@@ -30,7 +30,6 @@ from nearedge.launch.reconcile import (
     FIELDS,
     PENDING_CANCELLED,
     UNRECORDED,
-    WALLTIME_TRIES,
     Finding,
     age,
     finding,
@@ -102,7 +101,7 @@ def recover(
     pad: FencedLaunchPad,
     database: MongoDatabase,
     *,
-    tries: int = WALLTIME_TRIES,
+    tries: int | None = None,
     ask: AskScheduler = states_of,
 ) -> Recovery:
     """Put back every Firework whose worker is gone, never one whose worker is alive.
@@ -116,13 +115,15 @@ def recover(
     pad, database
         The launchpad, and the store's database.
     tries
-        How often a job may meet its batch job's walltime; after that it is left fizzled.
+        How often a job may meet its batch job's walltime before it is left fizzled; default: as
+        the settings say.
     ask
         How schedulers are asked.
     """
     release_stale_locks(pad, LOCK_SECONDS)
     withdraw_torn(pad)
     Claims(database).remove_dead()
+    tries = get_settings().batch.walltime_tries if tries is None else tries
     done: list[Finding] = []
     exhausted: list[int] = []
     for found in (*running(pad, database, ask), *_of_a_batch_queue(pad, ask), *_faulted(pad)):

@@ -40,7 +40,8 @@ from nearedge.launch.fireworks import (
 )
 from nearedge.launch.heartbeat import Heartbeat
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.recovery import bring_on, database_fault
+from nearedge.launch.reconcile import take_turn
+from nearedge.launch.recovery import bring_on, database_fault, recover
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
@@ -59,6 +60,9 @@ IDLE_SECONDS = 2.0
 
 COMING_SECONDS = 0.2
 """Seconds between two looks at a job that somebody has reserved and not yet begun."""
+
+RECONCILE_SECONDS = 120.0
+"""Seconds between two times that one of all workers compares the launchpad with what is true."""
 
 AT_LEAST = f"spec.{SPEC_KEY}.at_least_seconds"
 """Where a Firework says how long it ran without coming to its end."""
@@ -135,6 +139,7 @@ class Worker:
         self.too_long = False
         self._began = 0.0
         self._tries: Counter[int] = Counter()
+        self._looked = time.monotonic()
         connect(settings)
         configure_jobflow(settings)
         refuse_memory_store(jobflow.SETTINGS.JOB_STORE)
@@ -210,12 +215,21 @@ class Worker:
     def _await_work(self, *, forever: bool) -> bool:
         """Return whether something is ready and likely to end in time; wait for what is coming."""
         while not self.stopping and (self.window is None or self.window.takes_more):
+            self._reconcile_in_turn()
             if self.pad.run_exists(self._fworker()):
                 return True
             if not forever and not bring_on(self.pad, self._fworker().query):
                 return False
             time.sleep(IDLE_SECONDS if forever else COMING_SECONDS)
         return False
+
+    def _reconcile_in_turn(self) -> None:
+        if time.monotonic() - self._looked < RECONCILE_SECONDS:
+            return
+        self._looked = time.monotonic()
+        with database_errors():
+            if take_turn(self.pad.db, RECONCILE_SECONDS):
+                recover(self.pad, connect(self.settings))
 
     @property
     def _closed(self) -> bool:

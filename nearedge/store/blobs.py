@@ -7,6 +7,7 @@ nobody names: harmless, found by `SpectraStore.orphans`, and taken up again by t
 from __future__ import annotations
 
 import hashlib
+import uuid
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -51,19 +52,28 @@ class BlobStore:
         return identifier
 
     @operation
-    def put_many(self, contents: Mapping[str, bytes]) -> set[str]:
-        """Store many small blobs at once, given under their ids; return those that were new."""
-        return self._put(contents)
+    def put_many(self, contents: Mapping[str, bytes], *, attempt: str | None = None) -> None:
+        """Store many small blobs at once, given under their ids.
+
+        Parameters
+        ----------
+        contents
+            The blobs.
+        attempt
+            A name of who puts them, by which `withdraw` finds what nobody else has put.
+        """
+        self._put(contents, attempt)
 
     @operation
-    def withdraw(self, identifiers: Collection[str]) -> None:
-        """Remove small blobs that this process has just put first, unless anybody put them since.
+    def withdraw(self, identifiers: Collection[str], attempt: str) -> None:
+        """Remove small blobs that this attempt has put first, unless anybody put them since.
 
         Large ones stay until `SpectraStore.orphans` finds them: their parts cannot be removed at
         once.
         """
+        mine = {"first_put": attempt, "last_put": attempt, "chunks": 0}
         for identifier in identifiers:
-            self._blobs.delete_one({"_id": identifier, "puts": 1, "chunks": 0})
+            self._blobs.delete_one({"_id": identifier, **mine})
 
     @operation
     def get(self, identifier: str) -> bytes:
@@ -118,40 +128,36 @@ class BlobStore:
             self._chunks.delete_many({"blob": identifier})
         return removed
 
-    def _put(self, contents: Mapping[str, bytes]) -> set[str]:
+    def _put(self, contents: Mapping[str, bytes], attempt: str | None = None) -> None:
+        attempt = attempt or uuid.uuid4().hex
         heads: list[Document] = []
-        new: set[str] = set()
         size = 0
         for identifier, content in contents.items():
             head = self._head(identifier, content)
-            heads.append({"_id": identifier, **head, "stored_at": utc_now()})
+            put = {"first_put": attempt, "last_put": attempt, "stored_at": utc_now()}
+            heads.append({"_id": identifier, **head, **put})
             size += len(head.get("data", b""))
             if size > _BATCH_BYTES:
-                new |= self._put_heads(heads)
+                self._put_heads(heads)
                 heads, size = [], 0
-        return new | self._put_heads(heads)
+        self._put_heads(heads)
 
-    def _put_heads(self, heads: Sequence[Document]) -> set[str]:
-        present = insert_missing(self._blobs, heads)
+    def _put_heads(self, heads: Sequence[Document]) -> None:
+        # Renewed so that a blob in use again is no old orphan, and not its first writer's alone.
+        renewed = ("stored_at", "last_put")
         updates = [
             UpdateOne(
                 {"_id": head["_id"]},
-                # stored_at is renewed so that a blob in use again is no old orphan.
                 {
-                    "$setOnInsert": {
-                        k: v for k, v in head.items() if k not in ("_id", "stored_at", "puts")
-                    },
-                    "$set": {"stored_at": head["stored_at"]},
-                    "$inc": {"puts": 1},
+                    "$setOnInsert": {k: v for k, v in head.items() if k not in ("_id", *renewed)},
+                    "$set": {k: head[k] for k in renewed},
                 },
                 upsert=True,
             )
-            for head in present
+            for head in insert_missing(self._blobs, heads)
         ]
         if updates:
             self._blobs.bulk_write(updates, ordered=False)
-        known = {str(head["_id"]) for head in present}
-        return {str(head["_id"]) for head in heads} - known
 
     def _head(self, identifier: str, content: bytes) -> Document:
         """Store the chunks of a large blob, and return its head, which is written last."""
@@ -164,7 +170,6 @@ class BlobStore:
             "length": len(content),
             "encoding": encoding,
             "chunks": 0,
-            "puts": 1,
         }
         if len(packed) <= _INLINE:
             return {**head, "data": Binary(packed)}

@@ -62,12 +62,15 @@ class Claim:
     ----------
     lost
         Whether somebody else has taken it over, believing this owner dead.
+    owner
+        A name that no other claim has.
     """
 
     def __init__(
         self, database: MongoDatabase, calculation_id: str, owner: str, beat: float
     ) -> None:
         self.calculation_id = calculation_id
+        self.owner = owner
         self.lost = False
         self._claims = database[CLAIMS]
         self._mine = {"_id": calculation_id, "owner": owner}

@@ -54,7 +54,7 @@ class Recorder:
         new = self._write(fresh, present)
         return RecordCounts(new, len(records) - new)
 
-    def conclude(self, record: Record, seen: CalculationDoc | None) -> None:
+    def conclude(self, record: Record, seen: CalculationDoc | None, attempt: str) -> None:
         """Write what one attempt gave; see `SpectraStore.conclude`."""
         name = record.calculation.calculation_id
         if record.structure is not None:
@@ -64,34 +64,33 @@ class Recorder:
         if record.spectrum is not None:
             spectrum, large = pack(record.spectrum)
             blobs |= large
-        new = self._blobs.put_many(blobs)
+        self._blobs.put_many(blobs, attempt=attempt)
         if spectrum is not None:
             _put(self._spectra, [spectrum])
         if not self._replace_seen(calculation, seen):
-            self._drop_spectra_of_failures([name])
-            self._blobs.withdraw(new - self._named(name))
-            raise ResultRefused(
-                f"The result of calculation {name} came late and is not kept: another attempt has "
-                "recorded its own. Nothing needs to be done."
-            )
+            stored = self._calculations.find_one({"_id": name}) or {}
+            # It may be our own: the answer to a first try was lost on the way.
+            refused = _attempt(stored) != _attempt(calculation)
+            if refused:
+                self._drop_spectra_of_failures([name])
+            self._blobs.withdraw(set(blobs) - self._named(name), attempt)
+            if refused:
+                raise ResultRefused(
+                    f"The result of calculation {name} came late and is not kept: another attempt "
+                    "has recorded its own. Nothing needs to be done."
+                )
         if spectrum is None:
             self._drop_spectra_of_failures([name])
         else:  # a late failure elsewhere may have removed it between the two writes
             _bulk(self._spectra, [_insert(spectrum)])
 
     def _replace_seen(self, calculation: Document, seen: CalculationDoc | None) -> bool:
-        """Write a calculation if what is recorded of it is what was seen; return whether it is."""
+        """Write a calculation if what is recorded of it is what was seen; return whether it was."""
         if seen is None:
-            written = not insert_missing(self._calculations, [calculation])
-        else:
-            as_seen = {"_id": calculation["_id"], **_attempt(seen.model_dump())}
-            content = {k: v for k, v in calculation.items() if k not in ("_id", "projects")}
-            written = self._calculations.update_one(as_seen, {"$set": content}).matched_count == 1
-        if written:
-            return True
-        # Our own, if the answer to a first attempt was lost on the way.
-        stored = self._calculations.find_one({"_id": calculation["_id"]}) or {}
-        return _attempt(stored) == _attempt(calculation)
+            return not insert_missing(self._calculations, [calculation])
+        as_seen = {"_id": calculation["_id"], **_attempt(seen.model_dump())}
+        content = {k: v for k, v in calculation.items() if k not in ("_id", "projects")}
+        return self._calculations.update_one(as_seen, {"$set": content}).matched_count == 1
 
     def _named(self, name: str) -> set[str]:
         """Return the blobs that what is recorded of a calculation names."""

@@ -88,7 +88,7 @@ class SpectraStore:
         return self.record_many([Record(calculation, spectrum, structure)]).new == 1
 
     @operation
-    def conclude(self, record: Record, seen: CalculationDoc | None) -> None:
+    def conclude(self, record: Record, seen: CalculationDoc | None, attempt: str) -> None:
         """Store what an attempt gave, if nothing was recorded of its calculation meanwhile.
 
         Parameters
@@ -97,13 +97,15 @@ class SpectraStore:
             A result, or a failure that has a name.
         seen
             What was recorded when the attempt began: None, or a failure that it is to replace.
+        attempt
+            A name that no other attempt has.
 
         Raises
         ------
         ResultRefused
             If another attempt was faster; nothing of this one is left then.
         """
-        self._recorder.conclude(Record(*record).checked(), seen)
+        self._recorder.conclude(Record(*record).checked(), seen, attempt)
 
     def record_many(self, records: Iterable[Record]) -> RecordCounts:
         """Store many calculations in batches; see `record`."""

@@ -197,15 +197,15 @@ def test_a_structure_that_no_code_can_use_is_refused_before_anything_is_asked(
 
 def away(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the database be away for the next `times` attempts to store."""
-    record = SpectraStore.record
+    conclude = SpectraStore.conclude
     left = iter(range(times))
 
     def flaky(self: SpectraStore, *arguments: Any) -> None:
         if next(left, None) is not None:
             raise DatabaseUnavailable("No database answers.")
-        return record(self, *documents)
+        conclude(self, *arguments)
 
-    monkeypatch.setattr(SpectraStore, "record", flaky)
+    monkeypatch.setattr(SpectraStore, "conclude", flaky)
 
 
 def test_a_finished_result_waits_for_the_database(
