@@ -11,7 +11,7 @@ ingested: each folder in it is a finished run.
 
 `judge` trains the default recipe on all training rows, and learns from those that have a run how
 the prediction's error, left out, follows from what the run says otherwise than the prediction: a
-linear map, whose strength is chosen by leaving materials out. Both are judged on the validation
+linear map, whose options are chosen by leaving materials out. Both are judged on the validation
 rows that have a run. FILE is that of ``default_recipe.py``.
 """
 
@@ -23,6 +23,7 @@ import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Self
 
@@ -45,14 +46,16 @@ from nearedge.schemas.model import Metric
 from nearedge.spectra.grid import omnixas_grid, to_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
 
-PROTOCOL = "fast+scf_radius=2.6+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
+PROTOCOL = "fast+scf_radius=3.0+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
 KEPT = ("feff.inp", "xmu.dat", "log1.dat")
 COST = "cost.json"
 BASE = "base.npz"
 TIMEOUT = 3600.0
 SHIFTS = np.arange(-12.0, 12.1, 0.5)
 """Steps of the grid by which a run's spectrum is moved at most to lie as the prediction does."""
-STRENGTHS = np.geomspace(1e-3, 1e2, 26)
+STRENGTHS = np.geomspace(1e-3, 1e3, 25)
+BLENDS = (0.0, 0.15, 0.3, 0.45)
+"""Shares of a run in the answer that the linear map begins with: few rows suffice to choose one."""
 
 
 def order(omnixas: Path) -> list[str]:
@@ -195,6 +198,7 @@ class Part:
 class Correction:
     """What is added to a prediction: linear in what a run says otherwise than the prediction."""
 
+    blend: float
     said: FloatArray
     usual: FloatArray
     error: FloatArray
@@ -202,35 +206,36 @@ class Correction:
     left_out: FloatArray
 
     @classmethod
-    def fit(cls, said: FloatArray, errors: FloatArray, strength: float) -> Self:
+    def fit(cls, said: FloatArray, errors: FloatArray, blend: float, strength: float) -> Self:
         """Learn from a row each of some materials; the arrays are of shape ``(n, points)``."""
-        usual, error = said.mean(axis=0), errors.mean(axis=0)
+        rest = errors - blend * said
+        usual, error = said.mean(axis=0), rest.mean(axis=0)
         gram = (said - usual) @ (said - usual).T
         gram[np.diag_indices(len(gram))] += strength * np.trace(gram) / len(gram)
         inverse = np.linalg.inv(gram)
-        solution = inverse @ (errors - error)
+        solution = inverse @ (rest - error)
         # Each row predicted by the others, in closed form.
         left_out = errors - solution / np.diag(inverse)[:, None]
-        return cls(said - usual, usual, error, solution, left_out)
+        return cls(blend, said - usual, usual, error, solution, left_out)
 
     def predict(self, said: FloatArray) -> FloatArray:
-        found: FloatArray = self.error + (said - self.usual) @ self.said.T @ self.solution
-        return found
+        learned: FloatArray = self.error + (said - self.usual) @ self.said.T @ self.solution
+        return self.blend * said + learned
 
 
 def chosen(train: Part) -> tuple[bool, Correction]:
     """Return the way of placing and the strength that correct rows left out best."""
     errors = train.targets - train.expected
     tried = [
-        (placed, Correction.fit(train.said(placed=placed), errors, strength))
-        for placed in (False, True)
-        for strength in STRENGTHS
+        (placed, Correction.fit(said, errors, blend, strength))
+        for placed, said in ((each, train.said(placed=each)) for each in (False, True))
+        for blend, strength in product(BLENDS, STRENGTHS)
     ]
     placed, best = min(tried, key=lambda each: float(np.mean((errors - each[1].left_out) ** 2)))
     print(
         f"{len(errors)} training rows left out: mean squared error {np.mean(errors**2):.5f} alone, "
         f"{np.mean((errors - best.left_out) ** 2):.5f} corrected, runs "
-        f"{'placed on the prediction' if placed else 'as they lie'}"
+        f"{'placed on the prediction' if placed else 'as they lie'}, blend {best.blend:g}"
     )
     return placed, best
 

@@ -47,6 +47,12 @@ _SIGNS = (
         "fms_radius_too_small",
         "a kind of atom is not within the radius of FMS or SCF",
     ),
+    # Tried again with safer mixing, as where iterations ran out.
+    Sign(
+        r"Bad counts found repeatedly",
+        "scf_not_converged",
+        "the self-consistent field lost count of its electrons",
+    ),
     Sign(r"TWO ATOMS VERY CLOSE", "atoms_too_close", "two atoms are very close together"),
     Sign(
         r"subroutine corval|CORVAL",

@@ -114,6 +114,14 @@ def test_memory_and_kills_are_not_the_calculations_fault() -> None:
         assert isinstance(failure_of(said, "", "pot"), ResourceError)
 
 
+def test_a_field_that_loses_its_electrons_is_one_that_does_not_converge() -> None:
+    # Seen with an SCF radius of 2.6 Å; the stage after the potentials then crashes.
+    logs = "[log1.dat]\nBad counts found repeatedly - pot will exit now.\n[feff.log]\nUnknown"
+    error = failure_of("stage 'screen' failed (exit code: 174)", logs, "screen")
+    assert isinstance(error, CodeError)
+    assert error.name == "scf_not_converged", "a name that is tried again with safer mixing"
+
+
 def test_an_unknown_failure_keeps_its_log() -> None:
     error = failure_of("stage 'xsph' failed", "[log2.dat]\nsomething new", "xsph")
     assert isinstance(error, CodeError)
