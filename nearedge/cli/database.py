@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearedge.cli.console import output, say, show, show_json, show_table
+from nearedge.cli.console import counted, output, say, show, show_json, show_table
 from nearedge.cli.options import Json
 
 if TYPE_CHECKING:
     from nearedge.cli.database_state import RunningCalculation
+    from nearedge.launch.folders import DiskUse
 
 
 def up(
@@ -71,11 +72,12 @@ def down(as_json: Json = False) -> None:
 def status(as_json: Json = False) -> None:
     """Say what is in the database, what runs, and what failed."""
     from nearedge.cli.database_state import overview
+    from nearedge.cli.progress_table import numbers, row_of, table_of
     from nearedge.settings import get_settings
 
     found = overview(get_settings())
     if as_json:
-        show_json(asdict(found))
+        show_json({**asdict(found), "projects": [row_of(part) for part in found.projects]})
         return
     show(f"Database: {found.state} ({found.where})", style="green" if found.usable else "red")
     show(f"  {found.detail}")
@@ -86,6 +88,11 @@ def status(as_json: Json = False) -> None:
     _counts("Calculations", found.calculations)
     show(f"Data sets: {found.datasets}; models: {found.models}")
     _counts("Queue", found.queue)
+    _disk(found.disk)
+    if found.webgui is not None and found.webgui.url is not None:
+        show(found.webgui.detail)
+    if found.projects:
+        show_table(*table_of(found.projects), title="Projects", numbers=numbers())
     if found.running:
         show_table(
             ["Running", "Stage", "Worker", "For (s)"],
@@ -127,6 +134,18 @@ def doctor(as_json: Json = False) -> None:
 def _worker(run: RunningCalculation) -> str:
     dead = " (gone)" if run.owner == "dead" else ""
     return f"{run.host}:{run.pid}{dead}"
+
+
+def _disk(used: DiskUse | None) -> None:
+    from nearedge.launch.folders import written
+
+    if used is None:
+        return
+    database = "" if used.database is None else f"; database: {written(used.database)}"
+    show(
+        f"Disk: {counted(used.run_folders, 'run folder')} with {written(used.runs)}; cache: "
+        f"{written(used.cache)}{database}"
+    )
 
 
 def _counts(name: str, counts: dict[str, int]) -> None:

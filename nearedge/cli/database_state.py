@@ -10,8 +10,11 @@ from fireworks.core.launchpad import LaunchPad
 from nearedge.cli.console import counted
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
+from nearedge.launch.folders import DiskUse, disk_use
+from nearedge.launch.progress import PartProgress, progress
 from nearedge.launch.queue_state import queued, state_counts
 from nearedge.launch.recovery import diagnose, fizzled
+from nearedge.launch.webpage.lifecycle import PageState, WebPage
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store import lifecycle
@@ -69,6 +72,9 @@ class Overview:
     models: int = 0
     queue: dict[str, int] = field(default_factory=dict)
     running: list[RunningCalculation] = field(default_factory=list)
+    projects: list[PartProgress] = field(default_factory=list)
+    disk: DiskUse | None = None
+    webgui: PageState | None = None
     failures: list[FailureCount] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
@@ -114,6 +120,8 @@ def overview(settings: Settings) -> Overview:
         with database_errors():
             claims = _count(database, found)
             _look_at_queue(settings, database, found, claims)
+            found.disk = disk_use(settings, database)
+        found.webgui = WebPage(settings).status()
     except DatabaseUnavailable as error:
         return Overview("down", where, str(error))
     except NearEdgeError as error:
@@ -146,6 +154,7 @@ def _look_at_queue(
 ) -> None:
     pad = launchpad(settings)
     found.queue = dict(sorted(state_counts(pad).items()))
+    found.projects = progress(pad, database)
     jobs = queued(pad, [claim.calculation_id for claim in claims])
     now = datetime.now(UTC)
     for claim in claims:
@@ -183,6 +192,6 @@ def _look_at_fizzled(pad: LaunchPad, found: Overview) -> None:
     verbs = sorted({_QUEUED_BY[job.kind] for job in jobs if job.kind in _QUEUED_BY})
     again = f": {' or '.join(f'`nearedge {verb}`' for verb in verbs)}" if verbs else ""
     found.hints.append(
-        f"Ended without a named failure: {counted(len(jobs), 'job')}; the command that queued "
-        f"them tries again{again}."
+        f"Ended without a named failure: {counted(len(jobs), 'job')}; `nearedge rerun`, or the "
+        f"command that queued them, tries again{again}."
     )

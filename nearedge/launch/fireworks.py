@@ -15,7 +15,7 @@ from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.guarding import GuardedJobStore, GuardedLaunchPad
 from nearedge.launch.outputs import FencedOutputs
 from nearedge.settings import Settings
-from nearedge.store.connection import mongo_uri
+from nearedge.store.connection import connect_milliseconds, mongo_uri
 from nearedge.store.operations import operation
 
 JOB_OUTPUTS = "job_outputs"
@@ -33,7 +33,7 @@ def _client_options(settings: Settings) -> dict[str, object]:
     milliseconds = int(settings.database_timeout * 1000)
     return {
         "serverSelectionTimeoutMS": milliseconds,
-        "connectTimeoutMS": milliseconds,
+        "connectTimeoutMS": connect_milliseconds(settings),
         "socketTimeoutMS": max(milliseconds, SOCKET_MILLISECONDS),
         # As in nearedge.store.connection: an acknowledged write survives `kill -9`.
         "w": 1 if settings.mongo_uri is None else "majority",

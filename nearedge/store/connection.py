@@ -96,10 +96,23 @@ def client(settings: Settings | None = None) -> MongoClient[Document]:
                 w=1 if settings.mongo_uri is None else "majority",
                 journal=True,
                 serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
+                connectTimeoutMS=connect_milliseconds(settings),
                 socketTimeoutMS=int(max(_SOCKET_SECONDS, settings.database_timeout) * 1000),
             )
     return _clients[key]
+
+
+def connect_milliseconds(settings: Settings) -> int:
+    """Return how long a connection, and the driver's question whether it still is one, may take.
+
+    The embedded server answers nobody while it counts a large collection on a busy machine; asked
+    in vain, the driver would give up what is being counted. It is on loopback, where a server that
+    is gone refuses at once.
+    """
+    patience = settings.database_timeout
+    if settings.mongo_uri is None:
+        patience = max(_SOCKET_SECONDS, patience)
+    return int(patience * 1000)
 
 
 @operation
