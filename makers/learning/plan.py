@@ -84,7 +84,11 @@ class Plan:
 
     @property
     def training_id(self) -> str:
-        """Hash of all that decides what is learned."""
+        """Hash of all that decides what is learned.
+
+        NearEdge's version stands for its source: two installs of a release share trainings. Who
+        changes the source between releases trains with `TrainMaker.again`.
+        """
         return content_hash(
             [
                 "training",

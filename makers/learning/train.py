@@ -19,6 +19,7 @@ from nearedge.makers.learning.plan import Given, Plan, plan_training
 from nearedge.makers.learning.predict import own_featurizer, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, training_rows
 from nearedge.makers.learning.scores import judge
+from nearedge.makers.learning.spent import SpentCpu
 from nearedge.makers.learning.surroundings import surroundings_of
 from nearedge.models.heads import Fitted, Head, HeadPrediction, head_kind
 from nearedge.models.left_out import predict_left_out, state_alike, to_bytes
@@ -52,7 +53,9 @@ class TrainOutcome(BaseModel):
         default_factory=list, description="Labels of rows whose structure the featurizer refuses."
     )
     metrics: dict[str, Metric] = Field(description="`cv_` by materials left out, `val_` on val.")
-    cpu_seconds: float = Field(description="Of fitting, without features.")
+    cpu_seconds: float = Field(
+        description="Of fitting, without features; of all attempts, if some were killed."
+    )
     feature_cpu_seconds: float = Field(description="Of computing features that were missing.")
 
 
@@ -216,9 +219,8 @@ def train_model(
         Rows.gather(database, dataset, plan.recipe, numbers)
         for dataset, numbers in zip(plan.datasets, plan.chosen, strict=True)
     ]
-    started = time.process_time()
-    fitted = _fit(database, plan, parts, checkpoints)
-    cpu_seconds = time.process_time() - started
+    with SpentCpu(checkpoints) as spent:
+        fitted = _fit(database, plan, parts, checkpoints)
     head, left_out = fitted.head, fitted.left_out
     if left_out is None and (by_folds := _by_folds(plan, parts, checkpoints)) is not None:
         head, left_out = state_alike(head, training_rows(parts), by_folds)
@@ -233,7 +235,7 @@ def train_model(
         name=name,
         metrics=_metrics(database, judged, parts, head, left_out, known),
         rows=[len(part.numbers) for part in parts],
-        cpu_seconds=cpu_seconds,
+        cpu_seconds=spent.seconds,
         choices={
             "parts": ",".join(plan.parts),
             "folds": plan.folds,

@@ -16,6 +16,7 @@ from nearedge.makers.learning.evaluate import EvaluateMaker
 from nearedge.makers.learning.freeze import freeze_dataset
 from nearedge.makers.learning.plan import Given
 from nearedge.makers.learning.predict import stored_model
+from nearedge.makers.learning.spent import KEPT
 from nearedge.makers.learning.splits import Split
 from nearedge.makers.learning.targets import targets_of
 from nearedge.makers.learning.train import CHECKPOINTS, TrainMaker, TrainOutcome, train
@@ -178,8 +179,10 @@ def test_a_killed_training_finds_its_checkpoints_and_leaves_none(
         made(TrainMaker(head="line"), "cu")
     kept = get_settings().home / CHECKPOINTS
     assert [path.name for path in kept.rglob("step")] == ["step"]
+    (spent,) = kept.rglob(KEPT)
+    spent.write_text(str(float(spent.read_text()) + 1000.0))
     monkeypatch.setattr(LineHead, "dies", False)
-    made(TrainMaker(head="line"), "cu")
+    assert made(TrainMaker(head="line"), "cu").cpu_seconds > 1000.0
     assert line.fits[0][2] == line.fits[1][2] is not None
     assert list(kept.iterdir()) == []
 
