@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from nearedge.plots.panels import Panels, SpectrumPanel
 from nearedge.plots.published import PUBLISHED_ETA, PUBLISHED_KINDS
 from nearedge.plots.report import Block, Report, Section, Table, Text, Tiles
 from nearedge.plots.trust import gaussian_half_width, rank_correlation, share_inside
-from nearedge.schemas.evaluation import Comparison
+from nearedge.schemas.evaluation import Comparison, LearningPoint
 from nearedge.schemas.judged import LEFT_OUT, JudgedModel
 from nearedge.schemas.model import Metric
 
@@ -189,33 +189,53 @@ def _verdict(found: Comparison) -> str:
 
 
 def _learning(models: Sequence[JudgedModel]) -> list[Block]:
+    drawn = [model for model in models if model.curve]
+    if not drawn:
+        return []
+    nested = "Each step has twice the materials of the one before, and all of its."
+    return [
+        _curves(drawn, "Learning curve", "η", lambda point: point.eta, nested),
+        _curves(
+            drawn,
+            "Error with more data",
+            "Mean squared error",
+            lambda point: point.mean_mse,
+            "Of the same models: a mean, which the worst spectra decide.",
+        ),
+    ]
+
+
+def _curves(
+    models: Sequence[JudgedModel],
+    title: str,
+    label: str,
+    figure: Callable[[LearningPoint], Metric],
+    caption: str,
+) -> Chart:
+    """Return a chart of a figure against the number of materials that were learned."""
     series = []
     for model in models:
-        if model.curve:
-            series.append(
-                Series(
-                    model.name,
-                    [float(point.rows) for point in model.curve],
-                    [point.eta.value for point in model.curve],
-                    [point.eta.low for point in model.curve],
-                    [point.eta.high for point in model.curve],
-                    drawn="lines+markers",
-                    notes=[f"{point.materials} materials" for point in model.curve],
-                )
+        found = [figure(point) for point in model.curve]
+        series.append(
+            Series(
+                f"{model.name} {model.kind}",
+                [float(point.materials) for point in model.curve],
+                [metric.value for metric in found],
+                [metric.low for metric in found],
+                [metric.high for metric in found],
+                drawn="lines+markers",
+                notes=[f"{point.rows} spectra" for point in model.curve],
             )
-    if not series:
-        return []
-    return [
-        Chart(
-            "Learning curve",
-            "Training spectra",
-            "η",
-            series,
-            caption="Each step has twice the materials of the one before, and all of its.",
-            x_logarithmic=True,
-            y_logarithmic=True,
         )
-    ]
+    return Chart(
+        title,
+        "Training materials",
+        label,
+        series,
+        caption=caption,
+        x_logarithmic=True,
+        y_logarithmic=True,
+    )
 
 
 def _trust(models: Sequence[JudgedModel]) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,7 +66,25 @@ def test_the_page_holds_scores_intervals_and_what_was_published() -> None:
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert "More data" in headings
     assert "Models against each other" not in headings
-    assert page.count("Plotly.newPlot") == 5
+    assert page.count("Plotly.newPlot") == 6
+
+
+def test_learning_curves_are_drawn_against_materials_with_their_intervals() -> None:
+    (section,) = [
+        s for s in evaluation_report([judged("mine")]).sections if s.heading == "More data"
+    ]
+    eta, error = section.blocks
+    assert isinstance(eta, Chart)
+    assert isinstance(error, Chart)
+    assert eta.x_label == "Training materials"
+    assert (eta.series[0].x, eta.series[0].notes) == (
+        [200.0, 400.0],
+        ["400 spectra", "800 spectra"],
+    )
+    assert (eta.series[0].low, eta.series[0].high) == ([4.4, 4.4], [6.5, 6.5])
+    assert error.series[0].y != eta.series[0].y
+    without = evaluation_report([replace(judged("mine"), curve=[])])
+    assert "More data" not in [each.heading for each in without.sections]
 
 
 def test_a_pair_is_told_apart_only_where_its_interval_says_so() -> None:
