@@ -9,13 +9,21 @@ from jobflow.core.flow import Flow
 from jobflow.core.job import Job
 from jobflow.core.maker import Maker
 from jobflow.core.reference import OutputReference
+from monty.json import MontyDecoder, jsanitize
 
-from nearedge.errors import DatasetError
-from nearedge.makers.learning.evaluate import EvaluateMaker
-from nearedge.makers.learning.featurize import FeaturizeMaker
-from nearedge.makers.learning.freeze import FreezeMaker
+from nearedge.errors import DatasetError, ModelError
+from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.makers.learning.evaluate import EvaluateMaker, EvaluateOutcome
+from nearedge.makers.learning.featurize import FeaturizeMaker, featurizer_of
+from nearedge.makers.learning.freeze import FreezeMaker, frozen_listing
+from nearedge.makers.learning.plan import checked_options
 from nearedge.makers.learning.train import TrainMaker
+from nearedge.models.heads import head_kind
+from nearedge.schemas.document import content_hash
+from nearedge.settings import Settings
+from nearedge.store.connection import connect
 from nearedge.store.queries import SpectrumQuery
+from nearedge.workflows.once import Submitted, outputs_of, submit_once
 
 
 @dataclass
@@ -46,7 +54,9 @@ class LearnFlowMaker(Maker):
     evaluate_maker: EvaluateMaker = field(default_factory=EvaluateMaker)
     featurize_jobs: int = 1
 
-    def make(self, query: SpectrumQuery | Sequence[SpectrumQuery]) -> Flow:
+    def make(
+        self, query: SpectrumQuery | Sequence[SpectrumQuery], about: dict[str, str] | None = None
+    ) -> Flow:
         """Return the flow.
 
         Parameters
@@ -55,6 +65,8 @@ class LearnFlowMaker(Maker):
             Which spectra to learn from: of one absorber, edge, code and protocol. Of several, one
             universal model is trained, and fine-tuned for each; data sets and fine-tuned models are
             named after the absorber, and the code where they differ in that.
+        about
+            What each job says of itself, so that it is found in the queue.
 
         Raises
         ------
@@ -63,7 +75,7 @@ class LearnFlowMaker(Maker):
         """
         queries = [query] if isinstance(query, SpectrumQuery) else list(query)
         names = _names(self.freeze_maker.dataset, queries)
-        jobs: list[Flow | Job] = []
+        jobs: list[Job] = []
         frozen: list[Job] = []
         for each, name in zip(queries, names, strict=True):
             featurize = [
@@ -75,9 +87,12 @@ class LearnFlowMaker(Maker):
             jobs += [*featurize, freeze]
             frozen.append(freeze)
         jobs += self._learn(frozen, names)
-        return Flow(jobs, name=f"{self.name} {self.freeze_maker.dataset}")
+        for job in jobs:
+            kind = job.name.split()[0]
+            job.update_metadata({SPEC_KEY: {**(about or {}), "kind": kind}})
+        return Flow([*jobs], name=f"{self.name} {self.freeze_maker.dataset}")
 
-    def _learn(self, frozen: Sequence[Job], names: Sequence[str]) -> list[Flow | Job]:
+    def _learn(self, frozen: Sequence[Job], names: Sequence[str]) -> list[Job]:
         """Return the jobs that train and judge."""
         featurizer = self.featurize_maker.featurizer
         model = self.train_maker.model or self.freeze_maker.dataset
@@ -85,7 +100,7 @@ class LearnFlowMaker(Maker):
         ids = [freeze.output.dataset_id for freeze in frozen]
         train = train_maker.make(ids[0] if len(ids) == 1 else ids)
         pairs = list(zip(ids, names, strict=True))
-        jobs: list[Flow | Job] = [train]
+        jobs = [train]
         jobs += [self._evaluate(train, each, name) for each, name in pairs]
         if self.finetune_maker is None or len(ids) == 1:
             return jobs
@@ -102,6 +117,48 @@ class LearnFlowMaker(Maker):
         if name != self.freeze_maker.dataset:
             evaluate.name = f"{self.evaluate_maker.name} {name}"
         return evaluate
+
+
+def submit_learning(
+    maker: LearnFlowMaker, queries: Sequence[SpectrumQuery], settings: Settings
+) -> tuple[str, Submitted]:
+    """Add a learning flow to the queue unless it is there; return its id and what became of it.
+
+    What cannot come to a model is refused before anything is queued.
+
+    Raises
+    ------
+    DatasetError
+        If a query finds no spectra, or spectra that do not make one data set.
+    ModelError
+        If there is no such head, featurizer or option, or the head cannot be fine-tuned.
+    WeightsError
+        If the featurizer's weights are missing or damaged.
+    """
+    kind = head_kind(maker.train_maker.head)
+    checked_options(kind, maker.train_maker.options)
+    if maker.finetune_maker is not None and not kind.fine_tunes:
+        raise ModelError(
+            f"A {kind.name} model cannot be fine-tuned: take a network such as residual, or leave "
+            "it at the one model of all."
+        )
+    featurizer_of(maker.featurize_maker.featurizer)
+    database = connect(settings)
+    for query in queries:
+        frozen_listing(database, query)
+    asked = [query.model_dump(mode="json") for query in queries]
+    identifier = content_hash(["learn", jsanitize(maker.as_dict(), strict=True), asked])[:16]
+    flow = maker.make(queries, {"learn_id": identifier})
+    return identifier, submit_once(flow, ("learn_id", identifier), settings)
+
+
+def learning_outcomes(identifier: str, settings: Settings) -> list[EvaluateOutcome]:
+    """Return how good the models of a learning flow are: the newest judgement of each."""
+    newest: dict[tuple[str, str], EvaluateOutcome] = {}
+    for each in outputs_of({"learn_id": identifier, "kind": "evaluate"}, settings):
+        outcome: EvaluateOutcome = MontyDecoder().process_decoded(each)
+        newest.setdefault((outcome.name, outcome.dataset_id), outcome)
+    return list(reversed(newest.values()))
 
 
 def _names(dataset: str, queries: Sequence[SpectrumQuery]) -> list[str]:

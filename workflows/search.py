@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
 from jobflow.core.maker import Maker
-from jobflow.managers.fireworks import flow_to_workflow
 from monty.json import MontyDecoder
 
 from nearedge.errors import DatasetError
-from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, job_store, launchpad
-from nearedge.launch.queue_state import PENDING
-from nearedge.launch.submission import add_workflows, withdraw_torn
+from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.makers.learning.search import (
     ChooseMaker,
     SearchOutcome,
@@ -29,9 +24,7 @@ from nearedge.schemas.trial import Dimension
 from nearedge.settings import Settings
 from nearedge.store.connection import connect
 from nearedge.store.learned import DatasetStore
-from nearedge.store.operations import database_errors, operation
-
-Submitted = Literal["queued", "put_back", "new"]
+from nearedge.workflows.once import Submitted, outputs_of, submit_once
 
 
 @dataclass
@@ -104,40 +97,16 @@ def submit_search(
     train_maker = maker.train_maker
     space = maker.space or usual_space(head_kind(train_maker.head), train_maker.options)
     identifier = search_id(train_maker, datasets, space)
-    pad = launchpad(settings)
-    ensure_launchpad_indexes(pad)
     flow = replace(maker, space=space).make(
         [each.dataset_id for each in datasets], {"search_id": identifier}
     )
-    return identifier, _enqueue(pad, flow, identifier)
-
-
-@operation
-def _enqueue(pad: LaunchPad, flow: Flow, identifier: str) -> Submitted:
-    withdraw_torn(pad)
-    ours = {f"spec.{SPEC_KEY}.search_id": identifier}
-    fizzled = list(pad.fireworks.find(ours | {"state": "FIZZLED"}, {"fw_id": 1}))
-    for firework in fizzled:
-        pad.rerun_fw(firework["fw_id"])
-    if fizzled:
-        return "put_back"
-    if pad.fireworks.count_documents(ours | {"state": {"$in": list(PENDING)}}):
-        return "queued"
-    add_workflows(pad, [flow_to_workflow(flow)])
-    return "new"
+    return identifier, submit_once(flow, ("search_id", identifier), settings)
 
 
 def search_outcome(identifier: str, settings: Settings) -> SearchOutcome | None:
     """Return what the last run of a search came to, or None."""
-    store = job_store(settings)
-    with database_errors():
-        store.connect()
-        about = {
-            f"metadata.{SPEC_KEY}.search_id": identifier,
-            f"metadata.{SPEC_KEY}.kind": "choose",
-        }
-        found = list(store.query(about, sort={"completed_at": -1}, limit=1))
+    found = outputs_of({"search_id": identifier, "kind": "choose"}, settings, limit=1)
     if not found:
         return None
-    outcome: SearchOutcome = MontyDecoder().process_decoded(found[0]["output"])
+    outcome: SearchOutcome = MontyDecoder().process_decoded(found[0])
     return outcome

@@ -152,9 +152,7 @@ def freeze_dataset(
     """
     split = split or Split()
     store = SpectraStore(database)
-    sites = query.model_copy(update={"kind": SpectrumKind.SITE})
-    found = store.listing(sites)
-    _check_alike(found, query)
+    found = frozen_listing(database, query)
     structures = store.structures({row.structure_key for row in found})
     rows = with_materials([_row(row, structures[row.structure_key]) for row in found])
     left_out = {
@@ -212,6 +210,19 @@ def freeze_dataset(
         left_out=left_out,
         missing=missing,
     )
+
+
+def frozen_listing(database: MongoDatabase, query: SpectrumQuery) -> list[SpectrumRow]:
+    """Return the site spectra that a data set of a query would be made of.
+
+    Raises
+    ------
+    DatasetError
+        If nothing answers, or spectra of several codes, protocols or parameters do.
+    """
+    found = SpectraStore(database).listing(query.model_copy(update={"kind": SpectrumKind.SITE}))
+    _check_alike(found, query)
+    return found
 
 
 def _check_alike(found: Sequence[SpectrumRow], query: SpectrumQuery) -> None:

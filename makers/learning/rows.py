@@ -228,13 +228,14 @@ def features_of(
     """
     rows = dataset.rows if numbers is None else [dataset.rows[number] for number in numbers]
     places = [(row.structure_key, row.absorbing_index) for row in rows]
-    features, lacking = FeatureStore(database).sites(places, featurizer)
+    found, lacking = FeatureStore(database).sites(places, featurizer)
     if lacking:
         raise ModelError(
             f"{len(lacking)} rows of the data set {dataset.name} have no {featurizer.name} "
             f"features, {rows[lacking[0]].label} being the first: the featurizer refused the "
             "structure, or was not run on it."
         )
+    features: FloatArray = found.astype(np.float64, copy=False)
     return features
 
 

@@ -71,6 +71,7 @@ class AverageHead:
     """
 
     name: ClassVar[str] = "average"
+    fine_tunes: ClassVar[bool] = False
     options: ClassVar[type[BaseModel]] = AverageOptions
 
     members: dict[str, Head]

@@ -101,12 +101,13 @@ class HeadPrediction:
 class Head(Protocol):
     """A trained map from features to spectra.
 
-    A kind of head has a name, a class of options, and `fit`, which the kinds listed in
-    `nearedge.models.heads` share.
+    A kind of head has a name, a class of options, whether it can go on from a parent's weights, and
+    `fit`, which the kinds listed in `nearedge.models.heads` share.
     """
 
     name: ClassVar[str]
     options: ClassVar[type[BaseModel]]
+    fine_tunes: ClassVar[bool]
 
     @classmethod
     def fit(

@@ -63,6 +63,7 @@ class EndToEndHead:
     """
 
     name: ClassVar[str] = "end_to_end"
+    fine_tunes: ClassVar[bool] = False
     options: ClassVar[type[BaseModel]] = EndToEndOptions
 
     blocks: tuple[str, ...]

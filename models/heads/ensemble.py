@@ -75,6 +75,7 @@ class EnsembleHead:
     """
 
     name: ClassVar[str] = "ensemble"
+    fine_tunes: ClassVar[bool] = True
     options: ClassVar[type[BaseModel]] = EnsembleOptions
 
     members: tuple[Head, ...]

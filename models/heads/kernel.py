@@ -62,6 +62,7 @@ class KernelHead:
     """
 
     name: ClassVar[str] = "kernel"
+    fine_tunes: ClassVar[bool] = False
     options: ClassVar[type[BaseModel]] = KernelOptions
 
     center: FloatArray

@@ -23,6 +23,7 @@ from nearedge.cli import (
     demo,
     failing,
     learn,
+    learning,
     models,
     monitoring,
     queueing,
@@ -138,6 +139,7 @@ app.command(rich_help_panel=_FIND)(data.query)
 app.command(rich_help_panel=_FIND)(data.plot)
 app.command(rich_help_panel=_FIND)(data.export)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=_LEARN)
+app.command(rich_help_panel=_LEARN)(learning.learn)
 app.command(rich_help_panel=_LEARN)(training.train)
 app.command(rich_help_panel=_LEARN)(training.finetune)
 app.command(rich_help_panel=_LEARN)(training.search)

@@ -66,6 +66,16 @@ InputModel = Annotated[
     typer.Option("--input-model", help="Model whose predicted spectra are an input."),
 ]
 
+FeatureWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that compute features; default: the setting `workers`.",
+        show_default=False,
+    ),
+]
+
 _CHANGE = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
 
 
@@ -92,6 +102,7 @@ def train(
     folds: Folds = 0,
     seed: Seed = 0,
     again: Again = False,
+    workers: FeatureWorkers = None,
     as_json: opt.Json = False,
 ) -> None:
     """Train a model on data sets and put it into the registry.
@@ -103,18 +114,18 @@ def train(
     maker = TrainMaker(
         model=opt.checked_project(name),
         head=head,
-        options=_options(settings_of_head or []),
-        featurizer=featurizer or _usual_featurizer(head),
+        options=head_options(settings_of_head or []),
+        featurizer=featurizer or usual_featurizer(head),
         inputs=None if inputs is None else tuple(opt.separated(inputs.replace("none", ""))),
         parts=_parts(parts),
         folds=folds,
         seed=seed,
         again=again,
     )
-    _train(maker, datasets, parent, input_dataset, input_model, as_json=as_json)
+    _train(maker, datasets, parent, input_dataset, input_model, workers=workers, as_json=as_json)
 
 
-def _usual_featurizer(head: str) -> str:
+def usual_featurizer(head: str) -> str:
     """Return what serves a head best: the kernel weighs many blocks, a network takes one."""
     return "default" if head == "kernel" else "m3gnet"
 
@@ -128,6 +139,7 @@ def finetune(
     folds: Folds = 0,
     seed: Seed = 0,
     again: Again = False,
+    workers: FeatureWorkers = None,
     as_json: opt.Json = False,
 ) -> None:
     """Go on training a model on another data set, such as a universal one on one element."""
@@ -135,13 +147,13 @@ def finetune(
 
     maker = TrainMaker(
         model=opt.checked_project(name),
-        options=_options(settings_of_head or []),
+        options=head_options(settings_of_head or []),
         parts=_parts(parts),
         folds=folds,
         seed=seed,
         again=again,
     )
-    _train(maker, [dataset], model, None, None, as_json=as_json)
+    _train(maker, [dataset], model, None, None, workers=workers, as_json=as_json)
 
 
 def search(
@@ -189,8 +201,8 @@ def search(
         train_maker=TrainMaker(
             model=opt.checked_project(name),
             head=head,
-            options=_options(settings_of_head or []),
-            featurizer=featurizer or _usual_featurizer(head),
+            options=head_options(settings_of_head or []),
+            featurizer=featurizer or usual_featurizer(head),
             parts=_parts(parts),
             folds=folds,
             seed=seed,
@@ -217,6 +229,7 @@ def _train(
     input_dataset: str | None,
     input_model: str | None,
     *,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     from nearedge.cli.applying import featurize_stored
@@ -237,7 +250,7 @@ def _train(
     keys = sorted({row.structure_key for each in frozen for row in each.rows})
     with only_data_on_stdout():
         with progress("Featurizing", len(keys)) as step:
-            featurize_stored(featurizer, keys, settings, step)
+            featurize_stored(featurizer, keys, settings, step, workers=workers)
         job = maker.make(
             [each.dataset_id for each in frozen],
             parent=parent,
@@ -330,7 +343,7 @@ def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
-def _options(given: Sequence[str]) -> dict[str, Scalar]:
+def head_options(given: Sequence[str]) -> dict[str, Scalar]:
     """Return options as text: the head knows of what kind each is."""
     return dict(_pairs(given, "--set"))
 

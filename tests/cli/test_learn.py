@@ -40,7 +40,7 @@ class Distances:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every place that asks for a featurizer get the quick one."""
-    for place in ("makers.train", "makers.predict", "cli.applying"):
+    for place in ("makers.learning.train", "makers.learning.predict", "cli.applying"):
         monkeypatch.setattr(f"nearedge.{place}.featurizer_of", lambda name: Distances())
 
 
