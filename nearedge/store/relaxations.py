@@ -1,0 +1,58 @@
+"""Relaxations: each is done once, whatever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nearedge.schemas.calculation import COMPLETED
+from nearedge.schemas.relaxation import RelaxationDoc
+from nearedge.store.blobs import BlobStore
+from nearedge.store.operations import MongoDatabase, operation
+from nearedge.store.packing import pack, unpack
+
+_BATCH = 2000
+
+
+class RelaxationStore:
+    """What structures were relaxed to, or why they could not be.
+
+    Parameters
+    ----------
+    database
+        A database that `nearedge.store.connection.connect` returned.
+    """
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self._documents = database[RelaxationDoc.collection]
+        self._blobs = BlobStore(database)
+
+    @operation
+    def put(self, relaxation: RelaxationDoc) -> None:
+        """Store a relaxation, after its structures; a completed one is never replaced."""
+        stored, _ = pack(relaxation)
+        identifier = stored.pop("_id")
+        open_ = {"_id": identifier, "state": {"$ne": COMPLETED}}
+        if self._documents.replace_one(open_, stored).matched_count == 0:
+            self._documents.update_one({"_id": identifier}, {"$setOnInsert": stored}, upsert=True)
+
+    @operation
+    def get(self, relaxation_id: str) -> RelaxationDoc | None:
+        """Return a relaxation, or None."""
+        return self.get_many([relaxation_id]).get(relaxation_id)
+
+    @operation
+    def get_many(self, relaxation_ids: Iterable[str]) -> dict[str, RelaxationDoc]:
+        """Return relaxations by id; those that are not there are left out."""
+        wanted = [str(each) for each in relaxation_ids]
+        found = []
+        for start in range(0, len(wanted), _BATCH):
+            some = {"_id": {"$in": wanted[start : start + _BATCH]}}
+            found += list(self._documents.find(some))
+        read = unpack(RelaxationDoc, found, self._blobs)
+        return {each.relaxation_id: each for each in read}
+
+    @operation
+    def add_project(self, relaxation_ids: Iterable[str], project: str) -> None:
+        """File relaxations under a project."""
+        condition = {"_id": {"$in": [str(each) for each in relaxation_ids]}}
+        self._documents.update_many(condition, {"$addToSet": {"projects": project}})
