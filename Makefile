@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := embedded,chgnet,dev
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+AUDIT_ARGS ?=
 
 # Pretrained weights and reference data lie beside the checkout on some machines. Elsewhere the
 # weights are looked for in the matgl cache and on the hub, and tests that need data say why they
@@ -23,7 +24,7 @@ DEPENDENCIES := $(VENV)/dependencies.stamp
 LINKED := $(VENV)/linked-$(TREE).stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench docs pins clean distclean FORCE
+.PHONY: help install demo test test-slow lint audit format bench docs pins clean distclean FORCE
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -44,6 +45,9 @@ lint: $(LINKED) ## ruff, and mypy --strict on the installed package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV) && bin/mypy --strict --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p nearedge
+
+audit: $(LINKED) ## what is known against the pinned packages; AUDIT_ARGS=--online asks PyPI
+	$(BIN)/python .ci/audit.py $(AUDIT_ARGS)
 
 format: $(LINKED) ## sort imports and format
 	$(BIN)/ruff check --select I --fix .
