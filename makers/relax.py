@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-from jobflow.core.flow import Flow
 from jobflow.core.job import Response, job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict
@@ -94,7 +93,7 @@ class RelaxMaker(Maker):
     name: str = "relax"
     mode: RelaxMode = "full"
     pressure: float = 0.0
-    force_tolerance: float = 0.002
+    force_tolerance: float = 0.005
     steps: int = 500
     project: str | None = None
     rerun_failed: bool = False
@@ -213,7 +212,7 @@ class ContinueMaker(Maker):
         The job's name.
     then
         A maker whose `make` takes relaxed structures by the `structure_key` of what each was
-        relaxed from, and returns a flow, or None.
+        relaxed from, and returns a flow.
     """
 
     name: str = "continue"
@@ -228,10 +227,9 @@ class ContinueMaker(Maker):
         structures = relaxed_structures(connect(get_settings()), outcomes)
         failed = sum(each.state != COMPLETED for each in outcomes)
         answer = ContinueOutcome(relaxed=len(structures), failed=failed)
-        flow: Flow | None = None
-        if self.then is not None and structures:
-            flow = self.then.make(structures)
-        return Response(output=answer, detour=flow)
+        if self.then is None or not structures:
+            return Response(output=answer)
+        return Response(output=answer, detour=self.then.make(structures))
 
 
 def relaxed_structures(
@@ -276,7 +274,7 @@ def relaxed(
     before = calculator.of(structure)
     try:
         found = maker._run_ase_safe(structure)
-        result = _plain(found.final_mol_or_struct)
+        result = _plain(found.final_mol_or_struct)  # type: ignore[arg-type]
         after = calculator.of(result)
     except (ModelError, RuntimeError, ValueError, np.linalg.LinAlgError) as error:
         raise CodeError(
@@ -294,21 +292,27 @@ def relaxed(
         length_change=float(np.abs(np.array(result.lattice.abc) / structure.lattice.abc - 1).max()),
         cpu_seconds=time.process_time() - began,
     )
-    _refuse_unfit(result, how, numbers, converged=bool(found.converged))
+    left = GPA * float(np.abs(after.stress + how.pressure / GPA * np.eye(3)).max())
+    _refuse_unfit(result, how, numbers, left, converged=bool(found.converged))
     return result, numbers
 
 
 def _refuse_unfit(
-    result: Structure, how: RelaxationSettings, numbers: RelaxationResult, *, converged: bool
+    result: Structure,
+    how: RelaxationSettings,
+    numbers: RelaxationResult,
+    stress_left: float,
+    *,
+    converged: bool,
 ) -> None:
     formula = result.composition.formula
     if not converged or numbers.max_force > 1.5 * how.force_tolerance:
         raise CodeError(
             "relaxation_not_converged",
             f"{formula} is not at rest after {how.steps} steps: the largest force is "
-            f"{numbers.max_force:.3g} eV/Å, wanted is {how.force_tolerance:g}, and the pressure "
-            f"{numbers.pressure:.3g} GPa. Start from a structure nearer to rest, or choose a mode "
-            "that keeps the cell.",
+            f"{numbers.max_force:.3g} eV/Å where {how.force_tolerance:g} is wanted, and "
+            f"{stress_left:.3g} GPa of stress are left. Start from a structure nearer to rest, or "
+            "choose a mode that keeps the cell.",
         )
     if (reason := refusal(result)) is not None:
         raise CodeError("relaxation_diverged", f"{formula} is no crystal once relaxed: {reason}")

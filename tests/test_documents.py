@@ -21,6 +21,7 @@ from nearedge.schemas import CalculationDoc, DatasetDoc, ModelCard, SpectrumDoc,
 from nearedge.schemas.benchmark import BenchmarkDoc
 from nearedge.schemas.convergence import ConvergenceDoc
 from nearedge.schemas.document import Document
+from nearedge.schemas.relaxation import RelaxationDoc
 from nearedge.schemas.styles import DescriptorsDoc, StylesDoc
 from nearedge.settings import Settings
 
@@ -132,6 +133,7 @@ def test_every_setting_is_explained_with_its_default() -> None:
     "document",
     [
         StructureDoc,
+        RelaxationDoc,
         CalculationDoc,
         SpectrumDoc,
         ConvergenceDoc,

@@ -41,12 +41,15 @@ class SubmissionReport:
         In the queue already.
     refused
         Structures of which nothing was submitted, with reasons.
+    relaxing
+        Structures that are relaxed first; their sites are listed and computed after.
     """
 
     new: int
     known: int
     queued: int
     refused: tuple[Refusal, ...] = ()
+    relaxing: int = 0
 
 
 def submit(

@@ -13,6 +13,7 @@ from jobflow.core.maker import Maker
 from jobflow.managers.fireworks import flow_to_workflow
 from monty.json import jsanitize
 
+from nearedge.errors import StructureError
 from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, launchpad
 from nearedge.launch.queue_state import PENDING
 from nearedge.launch.submission import add_workflows, withdraw_torn
@@ -86,15 +87,15 @@ def look_up(
     results = relaxed_structures(database, list(known.values()))
     if maker.project is not None:
         RelaxationStore(database).add_project(known, maker.project)
-    for number, each in enumerate(looked):
-        found = known.get(each.relaxation_id) if isinstance(each, Unrelaxed) else None
-        if found is None or not isinstance(each, Unrelaxed):
+    for number, asked in enumerate(looked):
+        found = known.get(asked.relaxation_id) if isinstance(asked, Unrelaxed) else None
+        if found is None or not isinstance(asked, Unrelaxed):
             continue
         if found.completed:
             looked[number] = results[found.origin]
         elif not maker.rerun_failed:
-            said = found.state if found.failure is None else found.failure.message
-            looked[number] = Refusal(each.loaded.source.given_as, f"{found.state}: {said}")
+            said = "" if found.failure is None else found.failure.message
+            looked[number] = Refusal(asked.loaded.source.given_as, f"{found.state}: {said}")
     return looked
 
 
@@ -124,7 +125,7 @@ class RelaxFlowMaker(Maker):
         label = ", ".join(each.source.label for each in structures[:3])
         how = self.relax_maker.settings_for(self.weights_sha256)
         identifier = self.continuation_id(structures)
-        jobs: list[Job] = []
+        jobs: list[Flow | Job] = []
         for each in structures:
             job = self.relax_maker.make(each.structure, each.source)
             about = {"relaxation_id": how.relaxation_id(_key(each))}
@@ -133,7 +134,8 @@ class RelaxFlowMaker(Maker):
             self._describe(job, "relax", each.source.label, about)
             jobs.append(job)
         if self.then is not None:
-            after = ContinueMaker(then=self.then).make([job.output for job in jobs])
+            outcomes = [job.output for job in jobs]
+            after = ContinueMaker(then=self.then).make(outcomes)
             self._describe(after, "continue", label, {"continuation_id": identifier})
             jobs.append(after)
         return Flow(jobs, name=f"{self.name} {label}")
@@ -173,16 +175,25 @@ class SpectraOfRelaxed(Maker):
     edge: str = "K"
     spectrum_makers: list[SpectrumFlowMaker] = field(default_factory=list)
 
-    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow | None:
-        """Return the flow; absorbers are listed as the relaxed structure has them."""
+    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
+        """Return the flow; absorbers are listed as the relaxed structure has them.
+
+        Raises
+        ------
+        StructureError
+            If a code computes nothing of any of them.
+        """
         planned = [
             each
             for loaded in structures.values()
             for each in plan_crystals(loaded, self.spectrum_makers, self.absorber, self.edge)
         ]
         crystals = [each for each in planned if isinstance(each, Crystal)]
+        if not crystals:
+            reasons = [each.reason for each in planned if isinstance(each, Refusal)]
+            raise StructureError(f"Nothing can be computed of what was relaxed: {reasons[0]}")
         flows = [flow_of(each.maker, each.sites, each.sites) for each in crystals]
-        return Flow(flows, name=self.name) if flows else None
+        return Flow(list(flows), name=self.name)
 
 
 @dataclass
@@ -206,13 +217,13 @@ class ConvergenceOfRelaxed(Maker):
     absorbing_index: int = 0
     retry: list[str] = field(default_factory=list)
 
-    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow | None:
+    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
         """Return the flow."""
         flows = [
             self.converge_flow_maker.make(each, self.absorbing_index, self.retry)
             for each in structures.values()
         ]
-        return Flow(flows, name=self.name) if flows else None
+        return Flow(list(flows), name=self.name)
 
 
 @dataclass
@@ -246,7 +257,7 @@ class BenchmarkOfRelaxed(Maker):
         sanitized: dict[str, Any] = jsanitize(super().as_dict(), strict=True, enum_values=True)
         return sanitized
 
-    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow | None:
+    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
         """Return the flow; what could not be relaxed is left out, with its references."""
         named = [(self.labels[origin], each) for origin, each in structures.items()]
         there = {label for label, _ in named}

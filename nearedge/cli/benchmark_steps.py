@@ -104,8 +104,11 @@ def read_wanted(
     window: float,
     broadening: str | None,
     project: str,
+    relaxed: Callable[[list[LoadedStructure]], list[LoadedStructure]] = list,
 ) -> Wanted:
     """Read the structures and plan the benchmark.
+
+    `relaxed` is what they are compared as; they keep their labels.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def read_wanted(
             raise StructureError(f"{each.label} cannot be used: {each.reason}")
         structures.append(each)
     labels = unique_labels([each.source.label for each in structures])
-    named = list(zip(labels, structures, strict=True))
+    named = list(zip(labels, relaxed(structures), strict=True))
     plan = plan_benchmark(
         named,
         columns,

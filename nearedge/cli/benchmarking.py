@@ -9,13 +9,18 @@ import typer
 
 from nearedge.cli import options as opt
 from nearedge.cli.console import counted, only_data_on_stdout, say, show, show_json, show_table
+from nearedge.cli.relaxing import enqueue_relaxed, relaxation, relaxed_here
 from nearedge.errors import StructureError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nearedge.cli.benchmark_files import GivenReference
     from nearedge.cli.benchmark_steps import Computed, Wanted
     from nearedge.makers.compared import Compared
+    from nearedge.makers.relax import RelaxMaker
     from nearedge.schemas.benchmark import BenchmarkDoc
+    from nearedge.structures.source import LoadedStructure
 
 Structures = Annotated[
     list[str] | None,
@@ -76,6 +81,9 @@ def benchmark(
     ] = False,
     workers: opt.Workers = None,
     rerun_failed: opt.RerunFailed = False,
+    relax: opt.Relax = None,
+    relax_mode: opt.RelaxModeOption = None,
+    pressure: opt.Pressure = None,
     listed: Annotated[bool, typer.Option("--list", help="List the stored benchmarks.")] = False,
     stored: Annotated[
         str | None, typer.Option("--show", metavar="ID", help="Show a stored benchmark.")
@@ -104,6 +112,7 @@ def benchmark(
     if broaden is not None:
         broaden = str(BroadeningRequest.parse(broaden))
     references = [given_reference(each, window) for each in reference or []]
+    relaxing = relaxation(relax, relax_mode, pressure, project=project, rerun_failed=rerun_failed)
     done: Computed | None = None
     if folder is not None:
         result = from_folder(folder, references, window=window, broadening=broaden)
@@ -117,7 +126,11 @@ def benchmark(
             window=window,
             broadening=broaden,
             project=project,
+            relaxed=_relaxed_by(None if queue else relaxing, workers, may_run=not no_run),
         )
+        if queue and relaxing is not None:
+            _enqueue_relaxed(wanted, relaxing, as_json=as_json)
+            return
         if queue:
             _enqueue(wanted, as_json=as_json)
             return
@@ -141,6 +154,7 @@ def _wanted(
     window: float,
     broadening: str | None,
     project: str,
+    relaxed: Callable[[list[LoadedStructure]], list[LoadedStructure]],
 ) -> Wanted:
     from nearedge.cli.benchmark_steps import read_wanted, requested_columns
 
@@ -158,7 +172,36 @@ def _wanted(
             window=window,
             broadening=broadening,
             project=project,
+            relaxed=relaxed,
         )
+
+
+def _relaxed_by(
+    maker: RelaxMaker | None, workers: int | None, *, may_run: bool
+) -> Callable[[list[LoadedStructure]], list[LoadedStructure]]:
+    """Return what gives structures as they are compared: as they are, or relaxed."""
+    if maker is None:
+        return list
+    return lambda each: relaxed_here(each, maker, workers=workers, may_run=may_run)
+
+
+def _enqueue_relaxed(wanted: Wanted, maker: RelaxMaker, *, as_json: bool) -> None:
+    from nearedge.workflows.relax import BenchmarkOfRelaxed
+
+    plan = wanted.plan
+    keys = {each.label: each.structure_key for each in plan.structures}
+    then = BenchmarkOfRelaxed(
+        labels={key: label for label, key in keys.items()},
+        codes=[[column.code or "", column.protocol or ""] for column in wanted.codes],
+        absorber=plan.absorber,
+        edge=plan.edge,
+        references=plan.references,
+        window=plan.window,
+        broadening=plan.broadening,
+        project=plan.project,
+    )
+    structures = [loaded for label, loaded in wanted.structures if label in keys]
+    enqueue_relaxed(structures, maker, then, as_json=as_json)
 
 
 def _run(

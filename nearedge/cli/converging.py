@@ -9,6 +9,7 @@ import typer
 
 from nearedge.cli import options as opt
 from nearedge.cli.console import counted, only_data_on_stdout, say, show, show_json, show_table
+from nearedge.cli.relaxing import enqueue_relaxed, relaxation, relaxed_here
 
 if TYPE_CHECKING:
     from nearedge.codes.protocols import Setting
@@ -49,6 +50,9 @@ def converge(
     queue_only: Annotated[
         bool, typer.Option("--queue-only", help="Add it to the queue; `nearedge run` computes it.")
     ] = False,
+    relax: opt.Relax = None,
+    relax_mode: opt.RelaxModeOption = None,
+    pressure: opt.Pressure = None,
     output: Annotated[
         Path | None, opt.path_option("--output", "-o", help="Report: an HTML file.")
     ] = None,
@@ -70,6 +74,7 @@ def converge(
         raise typer.BadParameter("name the absorbing element.", param_hint="--absorber")
     if output is not None:
         _check_output(output)
+    relaxing = relaxation(relax, relax_mode, pressure, project=project, rerun_failed=rerun_failed)
     from nearedge.cli.submitting import refuse_missing_program
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
@@ -89,6 +94,15 @@ def converge(
     with only_data_on_stdout():
         loaded = _load(structure, absorber)
         index = choose_site(loaded, absorber, site)
+    if relaxing is not None and queue_only:
+        from nearedge.workflows.relax import ConvergenceOfRelaxed
+
+        then = ConvergenceOfRelaxed(converge_flow_maker=maker, absorbing_index=index)
+        enqueue_relaxed([loaded], relaxing, then, as_json=as_json)
+        return
+    with only_data_on_stdout():
+        if relaxing is not None:
+            (loaded,) = relaxed_here([loaded], relaxing, workers=1)
         submitted = submit_convergence(
             maker, loaded, index, rerun_failed=rerun_failed, settings=settings
         )

@@ -97,6 +97,24 @@ Edge = Annotated[str, typer.Option(help="Edge: K, L1, L2 or L3.")]
 RerunFailed = Annotated[
     bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
 ]
+Relax = Annotated[
+    Literal["m3gnet"] | None,
+    typer.Option("--relax", help="Relax the structures first, by this potential."),
+]
+RelaxModeOption = Annotated[
+    Literal["full", "fixed-volume", "fixed-cell"] | None,
+    typer.Option(
+        "--relax-mode",
+        help="What relaxes: atoms and cell; atoms and the cell's shape; atoms. Default: full.",
+        show_default=False,
+    ),
+]
+Pressure = Annotated[
+    float | None,
+    typer.Option(
+        min=-1000, max=1000, help="GPa that structures are relaxed under.", show_default=False
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the setting.")]
 Files = Annotated[
     list[str],

@@ -18,6 +18,7 @@ from nearedge.cli.console import (
     show,
     show_json,
 )
+from nearedge.cli.relaxing import relaxation
 from nearedge.cli.submitting import (
     changed_protocol,
     read_structures,
@@ -54,10 +55,19 @@ def submit(
             help="Write the inputs into a folder and queue nothing; `ingest` takes results back.",
         ),
     ] = None,
+    relax: opt.Relax = None,
+    relax_mode: opt.RelaxModeOption = None,
+    pressure: opt.Pressure = None,
     as_json: opt.Json = False,
 ) -> None:
     """Add calculations to the queue; what is known already costs nothing."""
     codes = opt.named_codes(code, "--code")
+    relaxing = relaxation(relax, relax_mode, pressure, project=project, rerun_failed=rerun_failed)
+    if relaxing is not None and inputs_only is not None:
+        raise typer.BadParameter(
+            "inputs are written of structures as they are given: leave out --relax.",
+            param_hint="--inputs-only",
+        )
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
     from nearedge.workflows import campaign
@@ -85,6 +95,20 @@ def submit(
                 edge=edge,
                 codes=codes,
                 protocol=protocol,
+                progress=look,
+            )
+        elif relaxing is not None:
+            from nearedge.workflows.relax import submit_relaxed
+
+            report = submit_relaxed(
+                loaded,
+                relaxing,
+                absorber=absorber,
+                edge=edge,
+                codes=codes,
+                protocol=protocol,
+                priority=priority,
+                settings=settings,
                 progress=look,
             )
         else:

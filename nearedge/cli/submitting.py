@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nearedge.cli.console import say, show, show_json
+from nearedge.cli.console import counted, say, show, show_json
 from nearedge.errors import InputRefused, LaunchError
 
 if TYPE_CHECKING:
@@ -120,10 +120,13 @@ def tell_submission(report: SubmissionReport, *, as_json: bool, dry_run: bool = 
             f"{'Would be: ' if dry_run else ''}{report.new} new, {report.known} known, "
             f"{report.queued} queued already, {len(report.refused)} refused."
         )
+        if report.relaxing:
+            first = counted(report.relaxing, "structure")
+            show(f"{first} to relax first; the sites are listed and computed after.")
         _tell_refusals(report.refused)
-        if report.new or report.queued:
+        if (report.new or report.queued or report.relaxing) and not dry_run:
             say("`nearedge run` computes them.")
-    if report.refused and not (report.new or report.known or report.queued):
+    if report.refused and not (report.new or report.known or report.queued or report.relaxing):
         _leave(as_json=as_json)
 
 

@@ -127,6 +127,11 @@ def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[
             )
             if calculation is not None:
                 state, seconds = str(calculation["state"]), calculation.get("cpu_seconds")
+        if kind == "relax" and state == COMPLETED:
+            relaxation = database["relaxations"].find_one(
+                {"_id": about.get("relaxation_id")}, {"state": 1}
+            )
+            state = state if relaxation is None else str(relaxation["state"])
         yield Ended(kind, label, state, seconds)
 
 

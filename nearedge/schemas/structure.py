@@ -8,6 +8,7 @@ from pydantic import Field
 from pymatgen.core import Structure
 
 from nearedge.schemas.document import Document
+from nearedge.schemas.relaxation import RelaxedFrom
 from nearedge.structures.identity import structure_id, structure_key
 from nearedge.structures.source import SourceRef
 from nearedge.structures.stored import stored_structure
@@ -26,9 +27,12 @@ class StructureDoc(Document):
     nsites: int
     structure: dict[str, Any] = Field(description="pymatgen's own serialisation.")
     source: SourceRef
+    relaxation: RelaxedFrom | None = Field(None, description="How it was made by relaxing another.")
 
     @classmethod
-    def from_structure(cls, structure: Structure, source: SourceRef) -> StructureDoc:
+    def from_structure(
+        cls, structure: Structure, source: SourceRef, relaxation: RelaxedFrom | None = None
+    ) -> StructureDoc:
         """Describe `structure`, which must be ordered."""
         return cls(
             structure_key=structure_key(structure),
@@ -38,6 +42,7 @@ class StructureDoc(Document):
             nsites=len(structure),
             structure=structure.as_dict(),
             source=source,
+            relaxation=relaxation,
         )
 
     def to_structure(self) -> Structure:

@@ -73,8 +73,8 @@ def test_relaxed_rutile_still_has_one_kind_of_titanium_and_is_at_rest(relax_by: 
     found, result = relax_by(rutile)
     assert [each.multiplicity for each in unique_absorbers(found, "Ti")] == [2]
     assert found.get_space_group_info()[1] == 136
-    assert result.max_force < 0.002
-    assert abs(result.pressure) < 0.05
+    assert result.max_force < 0.005
+    assert abs(result.pressure) < 0.1
     assert result.energy < result.energy_before
     # -9.019 eV per atom at the relaxed cell of the Materials Project: see reference.py.
     assert -9.10 < result.energy < -9.015
@@ -89,7 +89,7 @@ def test_a_displaced_atom_goes_back_and_the_cell_stays(relax_by: Relax) -> None:
     found, result = relax_by(crooked, "fixed-cell")
     assert np.abs(found.lattice.matrix - cell.matrix).max() < 1e-12
     assert result.volume_ratio == pytest.approx(1.0, abs=1e-12)
-    assert result.max_force < 0.002
+    assert result.max_force < 0.005
     assert result.energy < result.energy_before
 
 
@@ -147,8 +147,8 @@ def test_both_structures_are_stored_and_the_relaxed_one_says_from_what(
     assert after.relaxation.relaxation_id == outcome.relaxation_id
     how, result = after.relaxation.settings, after.relaxation.result
     assert how.weights_sha256 == M3GNetCalculator(shared(WEIGHTS)).weights_sha256
-    assert (how.mode, how.pressure, how.force_tolerance) == ("full", 0.0, 0.002)
-    assert result.max_force < 0.002
+    assert (how.mode, how.pressure, how.force_tolerance) == ("full", 0.0, 0.005)
+    assert result.max_force < 0.005
     assert -6.2 < result.energy < -6.0
     assert result.steps > 0
     assert result.cpu_seconds > 0
