@@ -54,7 +54,7 @@ TIMEOUT = 3600.0
 SHIFTS = np.arange(-12.0, 12.1, 0.5)
 """Steps of the grid by which a run's spectrum is moved at most to lie as the prediction does."""
 STRENGTHS = np.geomspace(1e-3, 1e3, 25)
-BLENDS = (0.0, 0.15, 0.3, 0.45)
+BLENDS = (0.0, 0.15, 0.3, 0.45, 0.6)
 """Shares of a run in the answer that the linear map begins with: few rows suffice to choose one."""
 
 
@@ -199,28 +199,30 @@ class Correction:
     """What is added to a prediction: linear in what a run says otherwise than the prediction."""
 
     blend: float
-    said: FloatArray
-    usual: FloatArray
-    error: FloatArray
+    known: FloatArray
     solution: FloatArray
     left_out: FloatArray
 
     @classmethod
     def fit(cls, said: FloatArray, errors: FloatArray, blend: float, strength: float) -> Self:
         """Learn from a row each of some materials; the arrays are of shape ``(n, points)``."""
-        rest = errors - blend * said
-        usual, error = said.mean(axis=0), rest.mean(axis=0)
-        gram = (said - usual) @ (said - usual).T
+        # A column of ones instead of taking off means: a mean over all rows knows the one left out.
+        known = with_ones(said, float(np.sqrt(np.mean(said**2))))
+        gram = known @ known.T
         gram[np.diag_indices(len(gram))] += strength * np.trace(gram) / len(gram)
         inverse = np.linalg.inv(gram)
-        solution = inverse @ (rest - error)
+        solution = inverse @ (errors - blend * said)
         # Each row predicted by the others, in closed form.
         left_out = errors - solution / np.diag(inverse)[:, None]
-        return cls(blend, said - usual, usual, error, solution, left_out)
+        return cls(blend, known, solution, left_out)
 
     def predict(self, said: FloatArray) -> FloatArray:
-        learned: FloatArray = self.error + (said - self.usual) @ self.said.T @ self.solution
-        return self.blend * said + learned
+        learned: FloatArray = with_ones(said, float(self.known[0, -1])) @ self.known.T
+        return self.blend * said + learned @ self.solution
+
+
+def with_ones(said: FloatArray, size: float) -> FloatArray:
+    return np.hstack([said, np.full((len(said), 1), size)])
 
 
 def chosen(train: Part) -> tuple[bool, Correction]:
