@@ -37,16 +37,22 @@ def pinned(lines: Sequence[str]) -> Iterator[tuple[str, Version] | str]:
 
 
 def faults(lines: Sequence[str], advisories: Sequence[dict[str, str]]) -> list[str]:
-    """Return a sentence for each line that pins nothing and each weakness that is known."""
-    read = list(pinned(lines))
-    versions = dict(each for each in read if not isinstance(each, str))
-    found = [each for each in read if isinstance(each, str)]
+    """Return a sentence for each line that pins nothing and each weakness that is not accepted."""
+    unpinned = [each for each in pinned(lines) if isinstance(each, str)]
+    return unpinned + weaknesses(lines, [each for each in advisories if "accepted" not in each])
+
+
+def weaknesses(lines: Sequence[str], advisories: Sequence[dict[str, str]]) -> list[str]:
+    """Return a sentence for each weakness that a pinned version has."""
+    versions = dict(each for each in pinned(lines) if not isinstance(each, str))
+    found = []
     for known in advisories:
         version = versions.get(canonicalize_name(known["package"]))
         if version is not None and version < Version(known["fixed"]):
+            why = f"accepted, {known['accepted']}" if "accepted" in known else "take it"
             found.append(
-                f"{known['package']} {version} has {known['id']} ({known['what']}): "
-                f"take {known['fixed']} or newer"
+                f"{known['package']} {version} has {known['id']} ({known['what']}), which "
+                f"{known['fixed']} has not: {why}"
             )
     return found
 
@@ -75,9 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = PINS.read_text(encoding="utf-8").splitlines()
     advisories = yaml.safe_load(ADVISORIES.read_text(encoding="utf-8"))
     found = [*faults(lines, advisories), *strays(lines)]
-    for each in found:
+    accepted = weaknesses(lines, [each for each in advisories if "accepted" in each])
+    for each in [*found, *accepted]:
         print(each, file=sys.stderr)
-    print(f"{len(lines)} lines, {len(advisories)} known weaknesses, {len(found)} found.")
+    counts = f"{len(found)} found, {len(accepted)} accepted"
+    print(f"{len(lines)} lines, {len(advisories)} known weaknesses: {counts}.")
     if options.online:
         command = ["-m", "pip_audit", "--requirement", str(PINS), "--no-deps", "--disable-pip"]
         return subprocess.run([sys.executable, *command], check=False).returncode or bool(found)

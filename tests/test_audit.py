@@ -30,13 +30,23 @@ def test_nothing_is_known_against_what_is_pinned(
 
 def test_every_weakness_of_the_list_is_found_in_an_older_version(audit: ModuleType) -> None:
     advisories = yaml.safe_load((CI / "advisories.yaml").read_text())
-    older = [f"{each['package']}==0.0.1" for each in advisories]
-    found = audit.faults(older, advisories)
+    older = sorted({f"{each['package']}==0.0.1" for each in advisories})
+    found = audit.weaknesses(older, advisories)
     assert [each.split(" (")[0].split()[-1] for each in found] == [
         each["id"] for each in advisories
     ]
-    fixed = [f"{each['package'].lower()}=={each['fixed']}" for each in advisories]
-    assert audit.faults(fixed, advisories) == []
+    fixed = [f"{each['package'].lower()}==9999.0" for each in advisories]
+    assert audit.weaknesses(fixed, advisories) == []
+
+
+def test_an_accepted_weakness_is_printed_with_its_reason_and_does_not_fail(
+    audit: ModuleType,
+) -> None:
+    known = {"package": "x", "fixed": "2", "id": "CVE-1", "what": "this", "accepted": "no other"}
+    assert audit.faults(["x==1"], [known]) == []
+    assert "accepted, no other" in audit.weaknesses(["x==1"], [known])[0]
+    del known["accepted"]
+    assert len(audit.faults(["x==1"], [known])) == 1
 
 
 def test_the_list_is_of_packages_that_are_pinned(audit: ModuleType) -> None:
