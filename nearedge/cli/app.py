@@ -27,6 +27,7 @@ from nearedge.cli import (
     models,
     monitoring,
     queueing,
+    reconciling,
     simulate,
     styles,
     training,
@@ -128,6 +129,7 @@ app.command(rich_help_panel=_START)(database.doctor)
 app.command(rich_help_panel=_SIMULATE)(simulate.submit)
 app.command(rich_help_panel=_SIMULATE)(simulate.run)
 app.command(rich_help_panel=_SIMULATE)(queueing.queue)
+app.command(rich_help_panel=_SIMULATE)(reconciling.reconcile)
 app.command(rich_help_panel=_SIMULATE)(monitoring.watch)
 app.command(rich_help_panel=_SIMULATE)(failing.failures)
 app.command(rich_help_panel=_SIMULATE)(failing.rerun)

@@ -48,7 +48,7 @@ def reconcile(
             if each.why == why
         ]
         if rows:
-            title = f"{why}: {counted(len(rows), 'job')} that {meaning}"
+            title = f"{why}: {counted(len(rows), 'job')} {meaning}"
             show_table(("Id", "Job", "Batch job"), rows, title=title, numbers="Id")
     if dry_run:
         say("Nothing was changed: `nearedge reconcile` puts them right.")

@@ -22,15 +22,15 @@ FAULTED = "faulted"
 PENDING_CANCELLED = "pending_cancelled"
 
 MEANINGS = {
-    "lost": "were marked as running by a worker that is gone",
-    "cancelled": "ran in a batch job that was cancelled",
-    "timed_out": "ran in a batch job that met its walltime",
-    "node_failed": "ran on a node that failed",
-    "job_failed": "ran in a batch job that failed",
-    PENDING_CANCELLED: "were reserved for a batch job that will never start them",
-    ABANDONED: "were reserved by a worker that never started them",
-    FAULTED: "fizzled because of the machine or the database, not of the calculation",
-    UNRECORDED: "had ended, and the queue had not been brought up to date",
+    "lost": "marked as running by a worker that is gone",
+    "cancelled": "in a batch job that was cancelled",
+    "timed_out": "in a batch job that met its walltime",
+    "node_failed": "on a node that failed",
+    "job_failed": "in a batch job that failed",
+    PENDING_CANCELLED: "reserved for a batch job that will never start it",
+    ABANDONED: "reserved by a worker that never started it",
+    FAULTED: "fizzled by the fault of the machine or the database",
+    UNRECORDED: "ended, and not recorded as such",
 }
 """Every name of a finding, and what it says of the jobs."""
 

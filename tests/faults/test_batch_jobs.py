@@ -1,0 +1,188 @@
+"""Bad luck on a cluster: jobs cancelled, out of time, on a failed node, or a silent scheduler.
+
+A real Slurm of one node. Each job is a worker that is suspended as soon as it runs something, so
+that it cannot put its own affairs in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from fireworks.core.fworker import FWorker
+
+from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.pool import worker_environment
+from nearedge.launch.scheduler import states_of
+from nearedge.structures.source import LoadedStructure
+
+if TYPE_CHECKING:
+    from tests.conftest import Slurm
+    from tests.faults.conftest import Site
+
+Molecule = Callable[[str], LoadedStructure]
+
+pytestmark = pytest.mark.integration
+
+_WORKER = "from nearedge.launch.worker import main; raise SystemExit(main([]))"
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Callable[[str, float], None]:
+    """Return how a test tells a figure that the documentation states."""
+
+    def tell(what: str, seconds: float) -> None:
+        with capsys.disabled():
+            print(f"\n{what}: {seconds:.1f} s to READY")
+
+    return tell
+
+
+@pytest.fixture
+def submit(slurm: Slurm, site: Site, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that submits a worker of this installation, with options of `sbatch`."""
+
+    def sbatch(*options: str) -> str:
+        script = tmp_path / "job.sh"
+        script.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{_WORKER}'\n")
+        done = subprocess.run(
+            ["sbatch", "--parsable", f"--output={tmp_path}/job.out", *options, str(script)],
+            env=worker_environment(site.settings) | {"SLURM_CONF": str(slurm.conf)},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+        )
+        return done.stdout.strip()
+
+    return sbatch
+
+
+def suspended(site: Site, number: str) -> psutil.Process:
+    """Suspend the worker of a batch job as soon as it has taken a Firework, and return it."""
+    found: dict[str, Any] = {}
+
+    def runs() -> bool:
+        found.update(site.pad.launches.find_one({"state": "RUNNING"}) or {})
+        return bool(found)
+
+    site.until(runs)
+    worker = WorkerIdentity.parse(found["fworker"]["name"])
+    assert worker is not None
+    assert worker.batch == f"slurm:{number}"
+    process = psutil.Process(worker.pid)
+    process.suspend()
+    return process
+
+
+def state(site: Site) -> str:
+    return str(site.pad.fireworks.find_one({"spec.nearedge.kind": "site"})["state"])
+
+
+def put_back(site: Site, why: str, number: str) -> float:
+    """Recover until the site is ready again; return the seconds, and check why it is."""
+    began = time.monotonic()
+    found: list[tuple[str, str | None]] = []
+
+    def ready() -> bool:
+        found.extend((each.why, each.batch) for each in site.recover().findings)
+        return state(site) == "READY"
+
+    site.until(ready)
+    assert found == [(why, f"slurm:{number}")]
+    assert site.recover().total == 0
+    return time.monotonic() - began
+
+
+def test_a_job_cancelled_while_it_waits_frees_its_firework_and_a_stranger_is_left_alone(
+    site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str], tmp_path: Path,
+    told: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    site.submit(molecule("CO"), "C")
+    number = submit("--hold")
+    name = WorkerIdentity.of_this_process().name
+    _, launch = site.pad.reserve_fw(FWorker(name=name), str(tmp_path))
+    site.pad.set_reservation_id(launch, "99999")
+    assert site.recover().total == 0, "Slurm does not know it: it is left alone"
+    held = {"launch_id": launch, "state_history.reservation_id": "99999"}
+    ours = {"$set": {"state_history.$.reservation_id": number}}
+    assert site.pad.launches.update_one(held, ours).matched_count == 1
+    assert site.recover().total == 0, "it waits"
+    slurm.ask("scancel", number)
+    told("scancel of a pending job", put_back(site, "pending_cancelled", number))
+
+
+def test_a_running_job_that_is_cancelled_is_put_back_by_that_name(
+    site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str],
+    told: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    site.submit(molecule("CO"), "C")
+    number = submit()
+    suspended(site, number)
+    assert site.recover().total == 0, "it runs"
+    slurm.ask("scancel", number)
+    told("scancel of a running job", put_back(site, "cancelled", number))
+
+
+@pytest.mark.slow
+def test_a_job_that_meets_its_walltime_is_put_back_by_that_name(
+    site: Site, molecule: Molecule, submit: Callable[..., str],
+    told: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    site.submit(molecule("CO"), "C")
+    number = submit("--time=1")
+    suspended(site, number)
+    site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"].over, seconds=180)
+    told("walltime", put_back(site, "timed_out", number))
+
+
+@pytest.mark.slow
+def test_what_a_failed_node_left_behind_is_run_again_and_refused(
+    site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str], tmp_path: Path,
+    told: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    site.submit(molecule("CO"), "C")
+    number = submit()
+    worker = suspended(site, number)
+    os.kill(slurm.pid("slurmd"), signal.SIGKILL)
+    assert site.recover().total == 0, "nobody knows yet"
+    told("slurmd killed", put_back(site, "node_failed", number))
+    assert worker.is_running()
+    assert site.run().completed == 2
+    worker.resume()
+    site.until(lambda: not site.works(worker))
+    (said,) = [
+        json.loads(line)
+        for line in (tmp_path / "job.out").read_text().splitlines()
+        if line.startswith("{")
+    ]
+    assert (said["completed"], said["refused"]) == (0, 1)
+    site.check_complete()
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_killed_changes_nothing_until_it_answers_again(
+    site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str], tmp_path: Path,
+    told: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    site.submit(molecule("CO"), "C")
+    number = submit("--hold")
+    name = WorkerIdentity.of_this_process().name
+    _, launch = site.pad.reserve_fw(FWorker(name=name), str(tmp_path))
+    site.pad.set_reservation_id(launch, number)
+    slurm.ask("scancel", number)
+    os.kill(slurm.pid("slurmctld"), signal.SIGKILL)
+    site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"] == "unknown")
+    assert site.recover().total == 0
+    assert state(site) == "RESERVED"
+    slurm.up()
+    told("slurmctld killed and started again", put_back(site, "pending_cancelled", number))
