@@ -28,7 +28,7 @@ from nearedge.structures.stored import stored_structure
 
 _AT_A_TIME = 8
 """Structures that a process is given at once."""
-_WORTH_A_PROCESS = 40
+WORTH_A_PROCESS = 40
 """Fewer structures than these cost less than the start of a process."""
 
 
@@ -96,8 +96,8 @@ def describe_all(
     """
     _keep_memory()
     documents = iter(documents)
-    first = list(islice(documents, _WORTH_A_PROCESS)) if workers > 1 else []
-    if workers == 1 or len(first) < _WORTH_A_PROCESS:
+    first = list(islice(documents, WORTH_A_PROCESS)) if workers > 1 else []
+    if workers == 1 or len(first) < WORTH_A_PROCESS:
         for document in chain(first, documents):
             yield Described(document, *_describe(featurizer, document.structure))
         return

@@ -11,6 +11,7 @@ from jobflow.core.maker import Maker
 from pymatgen.core.structure import Structure
 
 from nearedge.errors import ModelError
+from nearedge.makers.learning.ahead import computed_ahead
 from nearedge.makers.learning.featurize import featurizer_of
 from nearedge.makers.learning.lower_fidelity import stored_inputs
 from nearedge.models.featurizers import Featurizer
@@ -117,11 +118,20 @@ def predict_structures(
     *,
     absorber: str | None = None,
     all_sites: bool = False,
+    workers: int = 1,
 ) -> list[StructurePrediction]:
-    """Predict with the featurizer that the model's card names; see `PredictMaker`."""
+    """Predict with the featurizer that the model's card names; see `PredictMaker`.
+
+    Parameters
+    ----------
+    workers
+        Processes that compute features; a featurizer inside the model's weights takes one.
+    """
     if labels is None:
         labels = [structure.composition.reduced_formula for structure in structures]
     featurizer = featurizer_for(model)
+    if own_featurizer(model.head) is None:
+        featurizer = computed_ahead(featurizer, structures, workers)
     absorber = absorber or model.card.absorber
     inputs = stored_inputs(model, structures, labels, absorber, all_sites=all_sites)
     return [

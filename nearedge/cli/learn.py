@@ -11,6 +11,7 @@ import typer
 from nearedge.cli import options as opt
 from nearedge.cli.console import only_data_on_stdout, progress, say, show, show_json, show_table
 from nearedge.cli.models import metric_text
+from nearedge.cli.training import FeatureWorkers
 
 if TYPE_CHECKING:
     from nearedge.models.prediction import AverageSpectrum, SiteSpectrum
@@ -32,6 +33,7 @@ def predict(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Also draw the averages: .html or .png.")
     ] = None,
+    workers: FeatureWorkers = None,
     as_json: opt.Json = False,
 ) -> None:
     """Predict the spectra of structures, and say how far to trust them.
@@ -54,6 +56,7 @@ def predict(
             all_sites=all_sites,
             settings=get_settings(),
             step=step,
+            workers=workers,
         )
         if plot is not None:
             write_figures(plot, "NearEdge predictions", [figure_of(card, each) for each in answers])
@@ -104,6 +107,7 @@ def featurize(
         str | None, typer.Option("--absorber", help="Only sites of this element.")
     ] = None,
     all_sites: AllSites = False,
+    workers: FeatureWorkers = None,
     as_json: opt.Json = False,
 ) -> None:
     """Compute the features of the sites of structures."""
@@ -118,6 +122,7 @@ def featurize(
             all_sites=all_sites,
             settings=get_settings(),
             step=step,
+            workers=workers,
         )
     if as_json:
         show_json([answer.model_dump(mode="json") for answer in answers], indent=None)
