@@ -138,7 +138,8 @@ def _again_and_again(
 def _tell(done: Pass, wanted: Wanted, *, as_json: bool) -> None:
     if as_json:
         rows = [asdict(job) | {"folder": str(job.folder)} for job in done.submitted]
-        show_json(asdict(done) | {"submitted": rows}, indent=None)
+        counts = {"refused": done.refused, "in_queue": done.in_queue, "ready": dict(done.ready)}
+        show_json({"submitted": rows} | counts, indent=None)
         return
     for job in done.submitted:
         show(f"{job.batch_id}: {job.job_class}, {job.label}")

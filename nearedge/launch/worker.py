@@ -31,6 +31,7 @@ from jobflow.core.state import CURRENT_JOB
 from pymongo.errors import ConnectionFailure
 
 from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError, ResourceError
+from nearedge.launch.batch.classes import LIGHT, of_class
 from nearedge.launch.fireworks import (
     SPEC_KEY,
     configure_jobflow,
@@ -63,6 +64,9 @@ COMING_SECONDS = 0.2
 
 RECONCILE_SECONDS = 120.0
 """Seconds between two times that one of all workers compares the launchpad with what is true."""
+
+LIGHT_SECONDS = 10.0
+"""Seconds that must be left of a window for averages and the like, which take milliseconds."""
 
 AT_LEAST = f"spec.{SPEC_KEY}.at_least_seconds"
 """Where a Firework says how long it ran without coming to its end."""
@@ -214,7 +218,7 @@ class Worker:
 
     def _await_work(self, *, forever: bool) -> bool:
         """Return whether something is ready and likely to end in time; wait for what is coming."""
-        while not self.stopping and (self.window is None or self.window.takes_more):
+        while not self.stopping and (self.window is None or self.window.left > LIGHT_SECONDS):
             self._reconcile_in_turn()
             if self.pad.run_exists(self._fworker()):
                 return True
@@ -236,8 +240,12 @@ class Worker:
         return self.window is not None and self.window.left <= 0
 
     def _fworker(self) -> FWorker:
-        """Return who asks for work: nothing that is known to take longer than there is time."""
-        fits = {} if self.window is None else {AT_LEAST: {"$not": {"$gt": self.window.left}}}
+        """Return who asks for work: nothing that is likely to take longer than there is time."""
+        fits: dict[str, Any] = {}
+        if self.window is not None and self.window.takes_more:
+            fits = {AT_LEAST: {"$not": {"$gt": self.window.left}}}
+        elif self.window is not None:
+            fits = of_class(LIGHT)
         return FWorker(name=self.identity.name, query={**self._wanted, **fits})
 
     def _one(self, folder: Path, reserved: int | None) -> None:

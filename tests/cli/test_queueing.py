@@ -78,6 +78,24 @@ def test_a_dry_run_shows_the_scripts_and_submits_nothing(
     assert nearedge("status", "--json").json["queue"] == {"READY": 1, "WAITING": 1}
 
 
+@pytest.mark.integration
+@pytest.mark.usefixtures("ready")
+def test_what_was_submitted_is_told_as_json_too(
+    nearedge: Command, monkeypatch: pytest.MonkeyPatch, molecule: Molecule
+) -> None:
+    monkeypatch.setattr(BatchAdapter, "submit_to_queue", lambda *_: "77")
+    monkeypatch.setattr(BatchAdapter, "get_njobs_in_queue", lambda *_: 0)
+    site = {"scheduler": "pbs", "same_machine": True, "all": {"partition": "workq"}}
+    monkeypatch.setenv("NEAREDGE_QUEUE", json.dumps(site))
+    submit([molecule("CO")], absorber="C", project="p", settings=get_settings())
+    said = nearedge("queue", "--no-pack", "--json").json
+    (job,) = said.pop("submitted")
+    assert (job["batch_id"], job["job_class"]) == ("pbs:77", "feff")
+    assert Path(job["folder"]).is_dir()
+    assert said == {"refused": {}, "in_queue": 0, "ready": {"feff": 1}}
+    assert nearedge("queue").out == "Nothing is ready to run.\n"
+
+
 @pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.usefixtures("ready")

@@ -11,6 +11,7 @@ import pytest
 from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.launch import worker as worker_module
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.recovery import last_error, machine_fault
 from nearedge.launch.window import Window, end_when_closed
@@ -55,8 +56,12 @@ def work(live_settings: Settings) -> Iterator[Callable[[Window], Worker]]:
 
 
 def test_a_run_that_was_begun_late_is_put_back_and_waits_for_enough_time(
-    pad: LaunchPad, sleeper: int, work: Callable[[Window], Worker]
+    pad: LaunchPad,
+    sleeper: int,
+    work: Callable[[Window], Worker],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(worker_module, "LIGHT_SECONDS", 0.0)
     now = time.monotonic()
     worker = work(Window(now - 100, now + 4, expected=0.1))
     assert (worker.summary.put_back, worker.summary.failed) == (1, 0)
@@ -70,9 +75,27 @@ def test_a_run_that_was_begun_late_is_put_back_and_waits_for_enough_time(
     assert pad.run_exists(worker._fworker())
 
 
+def test_an_average_is_still_taken_when_there_is_no_time_for_a_run(
+    pad: LaunchPad, sleeper: int, live_settings: Settings, idle: Callable[..., Firework],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    average = idle(nearedge={"kind": "average"})
+    pad.add_wf(Workflow([average]))
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", jobflow.SETTINGS.JOB_STORE)
+    now = time.monotonic()
+    done = Worker(live_settings, window=Window(now, now + 60, expected=300)).work()
+    assert done.completed == 1
+    assert pad.get_fw_dict_by_id(average.fw_id)["state"] == "COMPLETED"
+    assert pad.get_fw_dict_by_id(sleeper)["launches"] == []
+
+
 def test_a_run_that_had_all_the_time_is_a_failure_that_says_what_to_change(
-    pad: LaunchPad, sleeper: int, work: Callable[[Window], Worker]
+    pad: LaunchPad,
+    sleeper: int,
+    work: Callable[[Window], Worker],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(worker_module, "LIGHT_SECONDS", 0.0)
     now = time.monotonic()
     worker = work(Window(now + 3.5, now + 4, expected=0.1))
     assert (worker.summary.put_back, worker.summary.fizzled) == (0, [sleeper])
