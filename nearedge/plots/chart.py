@@ -13,6 +13,8 @@ from nearedge.plots.figure import INK, PALETTE
 from nearedge.plots.html import FONT, fragment
 
 _GRID, _GREY = "#eaeef2", "#8c959f"
+_FEW = 10
+"""Up to so many places on a logarithmic axis each has its mark."""
 _CROWD = 150
 """Above so many points, small ones are drawn."""
 
@@ -123,6 +125,9 @@ def to_plotly(chart: Chart) -> go.Figure:
     drawn.update_yaxes(**axis, title={"text": html.escape(chart.y_label)})
     if chart.x_logarithmic:
         drawn.update_xaxes(type="log", exponentformat="power")
+        places = sorted({float(x) for series in chart.series for x in series.x})
+        if len(places) <= _FEW:  # plotly's own marks leave out how many tens or hundreds
+            drawn.update_xaxes(tickvals=places, ticktext=[f"{place:g}" for place in places])
     if chart.y_logarithmic:
         drawn.update_yaxes(type="log", exponentformat="power")
         values = [value for series in chart.series for value in series.y if value > 0]

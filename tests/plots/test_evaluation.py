@@ -82,6 +82,7 @@ def test_learning_curves_are_drawn_against_materials_with_their_intervals() -> N
         ["400 spectra", "800 spectra"],
     )
     assert (eta.series[0].low, eta.series[0].high) == ([4.4, 4.4], [6.5, 6.5])
+    assert list(to_plotly(eta).layout.xaxis.ticktext) == ["200", "400"]
     assert error.series[0].y != eta.series[0].y
     without = evaluation_report([replace(judged("mine"), curve=[])])
     assert "More data" not in [each.heading for each in without.sections]
