@@ -164,7 +164,8 @@ def _groups_of(
         refused.append(Refusal(_label(calculation), error.message))
         return
     of = calculation
-    for each in [project] if project is not None else (of.projects or [None]):
+    projects: list[str | None] = [*of.projects] if project is None else [project]
+    for each in projects or [None]:
         yield _Group(of.structure_key, of.absorber, of.edge, of.code, protocol, each)
 
 

@@ -192,6 +192,6 @@ def _look_at_fizzled(pad: LaunchPad, found: Overview) -> None:
     verbs = sorted({_QUEUED_BY[job.kind] for job in jobs if job.kind in _QUEUED_BY})
     again = f": {' or '.join(f'`nearedge {verb}`' for verb in verbs)}" if verbs else ""
     found.hints.append(
-        f"Ended without a named failure: {counted(len(jobs), 'job')}; `nearedge rerun`, or the "
-        f"command that queued them, tries again{again}."
+        f"Ended without a named failure: {counted(len(jobs), 'job')}; `nearedge rerun` tries a "
+        f"group of `nearedge failures` again, the command that queued them all{again}."
     )

@@ -108,6 +108,6 @@ def test_status_says_why_jobs_fizzled_and_which_verb_tries_again(nearedge: Comma
     said = nearedge("status")
     assert "rutile Ti0 K: KeyError: 'Fermi'" in said.out
     assert said.err == (
-        "Ended without a named failure: 2 jobs; the command that queued them tries again: "
-        "`nearedge submit`.\n"
+        "Ended without a named failure: 2 jobs; `nearedge rerun` tries a group of `nearedge "
+        "failures` again, the command that queued them all: `nearedge submit`.\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -79,31 +80,46 @@ def test_failures_are_told_run_again_and_cleared_away(
     assert not folder.exists()
 
 
+WATCH = """
+import signal
+# Ignored where the tests are started in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from nearedge.cli import main
+main()
+"""
+
+
+def shown(terminal: int, until: bytes | None = None) -> bytes:
+    """Return what appears on a terminal up to some words, or until nobody writes there any more."""
+    seen = b""
+    deadline = time.monotonic() + 120
+    while (until is None or until not in seen) and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 1.0)[0]:
+            try:
+                seen += os.read(terminal, 65536)
+            except OSError:  # the other end is closed
+                break
+    return seen
+
+
 @pytest.mark.integration
 def test_ctrl_c_leaves_the_terminal_as_it_was(ready: None, embedded_settings: Settings) -> None:
     ensure_launchpad_indexes(launchpad(embedded_settings))
     ours, theirs = pty.openpty()
     watching = subprocess.Popen(
-        [sys.executable, "-m", "nearedge", "watch", "--interval", "1"],
+        [sys.executable, "-c", WATCH, "watch", "--interval", "1"],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
     )  # fmt: skip
     os.close(theirs)
-    seen = b""
-    deadline = time.monotonic() + 120
-    while b"Ctrl-C ends this display" not in seen and time.monotonic() < deadline:
-        seen += os.read(ours, 65536)
-    watching.send_signal(signal.SIGINT)
-    while True:
-        try:
-            more = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not more:
-            break
-        seen += more
-    os.close(ours)
-    assert watching.wait(60) == 0
+    try:
+        seen = shown(ours, b"Ctrl-C ends this display")
+        watching.send_signal(signal.SIGINT)
+        seen += shown(ours)
+        assert watching.wait(60) == 0
+    finally:
+        watching.kill()
+        os.close(ours)
     assert b"\x1b[?25l" in seen, "the cursor is hidden while it is drawn"
     assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")
     assert b"Traceback" not in seen
