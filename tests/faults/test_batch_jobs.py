@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -69,13 +69,8 @@ def submit(slurm: Slurm, site: Site, tmp_path: Path) -> Callable[..., str]:
 
 def suspended(site: Site, number: str) -> psutil.Process:
     """Suspend the worker of a batch job as soon as it has taken a Firework, and return it."""
-    found: dict[str, Any] = {}
-
-    def runs() -> bool:
-        found.update(site.pad.launches.find_one({"state": "RUNNING"}) or {})
-        return bool(found)
-
-    site.until(runs)
+    site.until(lambda: site.pad.fireworks.find_one({"state": "RUNNING"}))
+    found = site.pad.launches.find_one({"state": "RUNNING"})
     worker = WorkerIdentity.parse(found["fworker"]["name"])
     assert worker is not None
     assert worker.batch == f"slurm:{number}"
@@ -179,10 +174,14 @@ def test_a_controller_that_is_killed_changes_nothing_until_it_answers_again(
     name = WorkerIdentity.of_this_process().name
     _, launch = site.pad.reserve_fw(FWorker(name=name), str(tmp_path))
     site.pad.set_reservation_id(launch, number)
-    slurm.ask("scancel", number)
     os.kill(slurm.pid("slurmctld"), signal.SIGKILL)
     site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"] == "unknown")
-    assert site.recover().total == 0
-    assert state(site) == "RESERVED"
+    assert site.recover().total == 0, "it does not answer"
     slurm.up()
-    told("slurmctld killed and started again", put_back(site, "pending_cancelled", number))
+    assert site.recover().total == 0, "the job still waits"
+    assert state(site) == "RESERVED"
+    slurm.ask("scancel", number)
+    told(
+        "slurmctld killed and started again, then scancel",
+        put_back(site, "pending_cancelled", number),
+    )

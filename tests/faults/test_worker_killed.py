@@ -29,8 +29,8 @@ _KILLED_AFTER_THE_BLOB = (
 import os
 from nearedge.store.blobs import BlobStore
 put = BlobStore._put
-def put_and_die(self, contents):
-    put(self, contents)
+def put_and_die(self, contents, *attempt):
+    put(self, contents, *attempt)
     if contents:
         os.kill(os.getpid(), 9)
 BlobStore._put = put_and_die
