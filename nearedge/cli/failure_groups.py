@@ -8,11 +8,16 @@ from datetime import datetime
 
 from nearedge.launch.failures import FizzledJob, fizzled_jobs
 from nearedge.launch.fireworks import launchpad
+from nearedge.schemas.relaxation import RelaxationDoc
 from nearedge.settings import Settings
 from nearedge.store.abbreviated import SHOWN
 from nearedge.store.progress import FailureGroup, failure_groups
 from nearedge.store.queries import CalculationQuery
+from nearedge.store.relaxations import RelaxationStore
 from nearedge.store.spectra_store import SpectraStore
+
+RELAX = "relax"
+"""What relaxations are listed under: they are of no code."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Group:
     Parameters
     ----------
     of
-        ``calculations``, or ``jobs`` that fizzled and left no record.
+        ``calculations``, ``relaxations``, or ``jobs`` that fizzled and left no record.
     code
         The code; of other jobs than a site's, their kind.
     cpu_seconds
@@ -60,7 +65,10 @@ def gather(
     groups = [_of_calculations(store, group, project) for group in recorded]
     jobs = fizzled_jobs(launchpad(settings), project=project, code=code)
     recent = (job for job in jobs if since is None or (job.ended or since) >= since)
-    return [*groups, *_of_jobs(recent)]
+    relaxations = RelaxationStore(store.database).failed(project=project, since=since)
+    if code not in (None, RELAX):
+        relaxations = []
+    return [*groups, *_of_relaxations(relaxations), *_of_jobs(recent)]
 
 
 def _of_calculations(store: SpectraStore, group: FailureGroup, project: str | None) -> Group:
@@ -86,6 +94,27 @@ def _of_calculations(store: SpectraStore, group: FailureGroup, project: str | No
         log_tail=log_tail,
         run_dir=run_dir,
     )
+
+
+def _of_relaxations(failed: Sequence[RelaxationDoc]) -> Iterator[Group]:
+    groups: dict[str, list[RelaxationDoc]] = {}
+    for each in failed:
+        groups.setdefault(each.state, []).append(each)
+    for name, alike in groups.items():
+        example = alike[-1]
+        message = "" if example.failure is None else example.failure.message
+        yield Group(
+            of="relaxations",
+            code=RELAX,
+            name=name,
+            count=len(alike),
+            cpu_seconds=None,
+            first=alike[0].created_at.isoformat(),
+            last=example.created_at.isoformat(),
+            example=example.label,
+            example_id=example.relaxation_id,
+            message=f"{message} With --rerun-failed, what asked for it tries again.",
+        )
 
 
 def _of_jobs(jobs: Iterable[FizzledJob]) -> Iterator[Group]:

@@ -36,6 +36,7 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "styles": (("name",),),
     "convergences": (("structure_key",), ("code", "protocol"), ("projects",)),
     "benchmarks": (("projects",),),
+    "relaxations": (("state",), ("projects",)),
     "blobs": (("stored_at",),),
     "blob_chunks": (("blob",),),
 }

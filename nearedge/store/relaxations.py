@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+
+from pymongo import ASCENDING
 
 from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.relaxation import RelaxationDoc
@@ -56,3 +59,16 @@ class RelaxationStore:
         """File relaxations under a project."""
         condition = {"_id": {"$in": [str(each) for each in relaxation_ids]}}
         self._documents.update_many(condition, {"$addToSet": {"projects": project}})
+
+    @operation
+    def failed(
+        self, *, project: str | None = None, since: datetime | None = None
+    ) -> list[RelaxationDoc]:
+        """Return what failed by name, the earliest first."""
+        condition: dict[str, object] = {"state": {"$ne": COMPLETED}}
+        if project is not None:
+            condition["projects"] = str(project)
+        if since is not None:
+            condition["created_at"] = {"$gte": since}
+        found = list(self._documents.find(condition).sort("created_at", ASCENDING))
+        return unpack(RelaxationDoc, found, self._blobs)

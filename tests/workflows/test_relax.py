@@ -10,6 +10,7 @@ import jobflow
 import pytest
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.cli.failure_groups import gather
 from nearedge.launch import recovery
 from nearedge.launch.fireworks import SPEC_KEY, launchpad
 from nearedge.launch.worker import Worker
@@ -108,6 +109,10 @@ def test_what_is_known_to_fail_is_refused_until_it_is_asked_for_again(
     (found,) = look_up([oxide], maker, settings)
     assert isinstance(found, Refusal)
     assert found.reason.startswith("relaxation_not_converged: ")
+    (group,) = gather(settings, project="demo", code=None, since=None)
+    assert (group.of, group.code, group.name, group.count) == (
+        "relaxations", "relax", "relaxation_not_converged", 1)  # fmt: skip
+    assert gather(settings, project="demo", code="feff", since=None) == []
     (found,) = look_up([oxide], replace(maker, rerun_failed=True), settings)
     assert isinstance(found, Unrelaxed)
     report = submit_relaxed([oxide], maker, absorber="Mg", settings=settings)
