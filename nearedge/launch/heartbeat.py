@@ -9,6 +9,7 @@ that it could have seen it move, so neither a clock that is wrong nor an outage 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 WORKERS = "workers"
 """Collection of the workers' signs of life, in the launchpad's database."""
+
+CLUSTER = "cluster"
+"""Field of a worker: the cluster of its Slurm, whose numbers another cluster's gives as well."""
 
 BEAT_SECONDS = 20.0
 
@@ -46,14 +50,13 @@ class Heartbeat:
         was started again may listen on another port.
     name
         The worker's.
-    about
-        More to say of the worker, for people.
     """
 
-    def __init__(self, settings: Settings, name: str, about: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
         self._name = name
-        self._about = dict(about or {})
+        cluster = os.environ.get("SLURM_CLUSTER_NAME")
+        self._about = {} if cluster is None else {CLUSTER: cluster}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -79,7 +82,9 @@ class Heartbeat:
             log.info("No beat now: %s", error)
 
     def _count(self, workers: Collection[dict[str, Any]]) -> None:
-        beat = {"$inc": {"beat": 1}, "$currentDate": {"at": True}, "$set": self._about}
+        beat: dict[str, Any] = {"$inc": {"beat": 1}, "$currentDate": {"at": True}}
+        if self._about:
+            beat["$set"] = self._about
         if workers.update_one({"_id": self._name}, beat).matched_count == 0:
             _insert(workers, {"_id": self._name, "beat": 1, **self._about})
 

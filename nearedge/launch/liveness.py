@@ -7,13 +7,13 @@ and the beat of its claim). In doubt a worker lives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nearedge.launch.heartbeat import stands_still
+from nearedge.launch.heartbeat import CLUSTER, WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.scheduler import JobState, states_of
+from nearedge.launch.scheduler import JobState, slurm_cluster, states_of
 from nearedge.store.claims import CLAIMS
 from nearedge.store.operations import MongoDatabase
 
@@ -49,24 +49,31 @@ class Liveness:
         The launchpad's database and the store's.
     states
         Of the batch jobs that any of the workers runs in.
+    foreign
+        Workers of another cluster, whose Slurm gives the same numbers to other jobs.
     """
 
     queue: MongoDatabase
     database: MongoDatabase
     states: dict[str, JobState]
+    foreign: frozenset[str] = frozenset()
 
     @classmethod
     def of(
         cls,
         queue: MongoDatabase,
         database: MongoDatabase,
-        workers: Iterable[str],
+        workers: Collection[str],
         ask: AskScheduler = states_of,
     ) -> Liveness:
         """Ask the schedulers of these workers; one without a batch job costs nothing."""
         parsed = [WorkerIdentity.parse(name) for name in workers]
         batch = {each.batch for each in parsed if each is not None and each.batch is not None}
-        return cls(queue, database, ask(batch) if batch else {})
+        stated = {"_id": {"$in": list(workers)}, CLUSTER: {"$exists": True}}
+        clusters = {row["_id"]: row[CLUSTER] for row in queue[WORKERS].find(stated, {CLUSTER: 1})}
+        here = slurm_cluster() if clusters else None
+        foreign = {name for name, cluster in clusters.items() if here not in (None, cluster)}
+        return cls(queue, database, ask(batch) if batch else {}, frozenset(foreign))
 
     def gone(self, name: str, calculation_id: str | None = None) -> Gone | None:
         """Return why the worker of that name is gone, or None if it may live.
@@ -82,6 +89,8 @@ class Liveness:
         state = None
         if worker is not None and worker.batch is not None:
             state = self.states.get(worker.batch, JobState.UNKNOWN)
+            if name in self.foreign:
+                state = JobState.FORGOTTEN
         if worker is not None and worker.here:
             return self._gone_here(worker, state)
         if state is not None and state is not JobState.FORGOTTEN:

@@ -13,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 from xml.etree import ElementTree
 
@@ -127,6 +128,17 @@ class SlurmScheduler:
             return read_sacct(_run(arguments, self._answer_seconds))
         except SchedulerSilent:  # no accounting here: `squeue` has answered, that is all there is
             return {}
+
+
+@lru_cache(maxsize=1)
+def slurm_cluster() -> str | None:
+    """Return the name of the cluster whose Slurm is asked here, or None if it does not say."""
+    try:
+        text = _run(["scontrol", "show", "config"], ANSWER_SECONDS)
+    except SchedulerSilent:
+        return None
+    found = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
+    return None if found is None else found.group(1)
 
 
 class PbsScheduler:

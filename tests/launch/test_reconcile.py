@@ -11,7 +11,7 @@ import pytest
 from fireworks import Firework, Workflow
 from fireworks.core.fworker import FWorker
 
-from nearedge.launch import heartbeat, recovery
+from nearedge.launch import heartbeat, liveness, recovery
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.identity import WorkerIdentity
@@ -119,6 +119,18 @@ def test_a_job_that_may_be_alive_is_never_started_again(
     running(ELSEWHERE)
     assert recover(pad, memory_database, ask=says(said)).total == 0
     assert state(pad) == "RUNNING"
+
+
+def test_another_clusters_batch_job_of_the_same_number_says_nothing(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(liveness, "slurm_cluster", lambda: "ours")
+    running(ELSEWHERE)
+    pad.db[heartbeat.WORKERS].insert_one({"_id": ELSEWHERE.name, "beat": 1, "cluster": "theirs"})
+    assert recover(pad, memory_database, ask=says(JobState.CANCELLED)).total == 0
+    pad.db[heartbeat.WORKERS].update_one({}, {"$set": {"cluster": "ours"}})
+    assert why(recover(pad, memory_database, ask=says(JobState.CANCELLED))) == ["cancelled"]
 
 
 @pytest.mark.parametrize(
