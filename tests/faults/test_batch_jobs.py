@@ -116,6 +116,7 @@ def test_a_job_cancelled_while_it_waits_frees_its_firework_and_a_stranger_is_lef
     told("scancel of a pending job", put_back(site, "pending_cancelled", number))
 
 
+@pytest.mark.slow
 def test_a_running_job_that_is_cancelled_is_put_back_by_that_name(
     site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str],
     told: Callable[[str, float], None],
