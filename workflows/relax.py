@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
@@ -13,14 +12,12 @@ from jobflow.core.maker import Maker
 from jobflow.managers.fireworks import flow_to_workflow
 from monty.json import jsanitize
 
-from nearedge.errors import StructureError
 from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, launchpad
 from nearedge.launch.queue_state import PENDING
 from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.relax import ContinueMaker, RelaxMaker, relaxed_structures
 from nearedge.models.potential import M3GNetCalculator, outside_of_m3gnet
 from nearedge.schemas import StructureDoc
-from nearedge.schemas.benchmark import ReferenceSpectrum
 from nearedge.schemas.document import content_hash
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
@@ -28,10 +25,9 @@ from nearedge.store.operations import operation
 from nearedge.store.relaxations import RelaxationStore
 from nearedge.structures.source import LoadedStructure, Refusal
 from nearedge.workflows import campaign
-from nearedge.workflows.benchmark import BenchmarkFlowMaker, code_columns, plan_benchmark
 from nearedge.workflows.campaign import SubmissionReport
-from nearedge.workflows.converge import ConvergeFlowMaker
-from nearedge.workflows.spectrum import Crystal, SpectrumFlowMaker, flow_of, plan_crystals
+from nearedge.workflows.relaxed import SpectraOfRelaxed
+from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_crystals
 
 
 @dataclass(frozen=True)
@@ -154,124 +150,6 @@ class RelaxFlowMaker(Maker):
 
 def _key(loaded: LoadedStructure) -> str:
     return StructureDoc.from_structure(loaded.structure, loaded.source).structure_key
-
-
-@dataclass
-class SpectraOfRelaxed(Maker):
-    """The spectra of relaxed structures, by one code or several.
-
-    Parameters
-    ----------
-    name
-        The flow's name.
-    absorber, edge
-        Absorbing element and edge.
-    spectrum_makers
-        One for each code.
-    """
-
-    name: str = "spectra of relaxed"
-    absorber: str = ""
-    edge: str = "K"
-    spectrum_makers: list[SpectrumFlowMaker] = field(default_factory=list)
-
-    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
-        """Return the flow; absorbers are listed as the relaxed structure has them.
-
-        Raises
-        ------
-        StructureError
-            If a code computes nothing of any of them.
-        """
-        planned = [
-            each
-            for loaded in structures.values()
-            for each in plan_crystals(loaded, self.spectrum_makers, self.absorber, self.edge)
-        ]
-        crystals = [each for each in planned if isinstance(each, Crystal)]
-        if not crystals:
-            reasons = [each.reason for each in planned if isinstance(each, Refusal)]
-            raise StructureError(f"Nothing can be computed of what was relaxed: {reasons[0]}")
-        flows = [flow_of(each.maker, each.sites, each.sites) for each in crystals]
-        return Flow(list(flows), name=self.name)
-
-
-@dataclass
-class ConvergenceOfRelaxed(Maker):
-    """The convergence of a code on a site of a relaxed structure.
-
-    Parameters
-    ----------
-    name
-        The flow's name.
-    converge_flow_maker
-        What is converged.
-    absorbing_index
-        The site; relaxing leaves the sites in their order.
-    retry
-        Calculations that failed by name and are to be computed again.
-    """
-
-    name: str = "convergence of relaxed"
-    converge_flow_maker: ConvergeFlowMaker = field(default_factory=ConvergeFlowMaker)
-    absorbing_index: int = 0
-    retry: list[str] = field(default_factory=list)
-
-    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
-        """Return the flow."""
-        flows = [
-            self.converge_flow_maker.make(each, self.absorbing_index, self.retry)
-            for each in structures.values()
-        ]
-        return Flow(list(flows), name=self.name)
-
-
-@dataclass
-class BenchmarkOfRelaxed(Maker):
-    """Relaxed structures by several codes, then the comparison.
-
-    Parameters
-    ----------
-    name
-        The flow's name.
-    labels
-        What each structure is called, by its `structure_key` before it was relaxed.
-    codes
-        Code and protocol of each column.
-    absorber, edge, references, window, broadening, project
-        As in `plan_benchmark`.
-    """
-
-    name: str = "benchmark of relaxed"
-    labels: dict[str, str] = field(default_factory=dict)
-    codes: list[list[str]] = field(default_factory=list)
-    absorber: str = ""
-    edge: str = "K"
-    references: list[ReferenceSpectrum] = field(default_factory=list)
-    window: float = 35.0
-    broadening: str | None = None
-    project: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the maker with references as dictionaries: FireWorks would store them as text."""
-        sanitized: dict[str, Any] = jsanitize(super().as_dict(), strict=True, enum_values=True)
-        return sanitized
-
-    def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
-        """Return the flow; what could not be relaxed is left out, with its references."""
-        named = [(self.labels[origin], each) for origin, each in structures.items()]
-        there = {label for label, _ in named}
-        plan = plan_benchmark(
-            named,
-            code_columns([(code, protocol) for code, protocol in self.codes]),
-            absorber=self.absorber,
-            edge=self.edge,
-            references=[each for each in self.references if each.structure in there],
-            window=self.window,
-            broadening=self.broadening,
-            project=self.project,
-        )
-        return BenchmarkFlowMaker().make(plan, named)
 
 
 def submit_relaxed(

@@ -186,7 +186,7 @@ def _relaxed_by(
 
 
 def _enqueue_relaxed(wanted: Wanted, maker: RelaxMaker, *, as_json: bool) -> None:
-    from nearedge.workflows.relax import BenchmarkOfRelaxed
+    from nearedge.workflows.relaxed import BenchmarkOfRelaxed
 
     plan = wanted.plan
     keys = {each.label: each.structure_key for each in plan.structures}

@@ -95,7 +95,7 @@ def converge(
         loaded = _load(structure, absorber)
         index = choose_site(loaded, absorber, site)
     if relaxing is not None and queue_only:
-        from nearedge.workflows.relax import ConvergenceOfRelaxed
+        from nearedge.workflows.relaxed import ConvergenceOfRelaxed
 
         then = ConvergenceOfRelaxed(converge_flow_maker=maker, absorbing_index=index)
         enqueue_relaxed([loaded], relaxing, then, as_json=as_json)

@@ -25,14 +25,13 @@ from nearedge.structures.identity import structure_key
 from nearedge.structures.source import LoadedStructure, Refusal, SourceRef
 from nearedge.structures.stored import stored_structure
 from nearedge.workflows.relax import (
-    BenchmarkOfRelaxed,
-    ConvergenceOfRelaxed,
     RelaxFlowMaker,
     Unrelaxed,
     enqueue_relaxations,
     look_up,
     submit_relaxed,
 )
+from nearedge.workflows.relaxed import BenchmarkOfRelaxed, ConvergenceOfRelaxed
 
 WEIGHTS = "models/M3GNet-MP-2021.2.8-PES"
 
