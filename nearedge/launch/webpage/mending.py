@@ -56,16 +56,19 @@ def script_nonce() -> str:
 
 
 def mend(app: Flask) -> None:
-    """Let FireWorks' application use the mended templates and files."""
+    """Let FireWorks' application use the mended templates and files.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If XStatic-jQuery is not installed.
+    """
+    scripts = str(files("xstatic.pkg.jquery") / "data")
     if app.jinja_loader is not None:
         app.jinja_loader = MendedTemplates(app.jinja_loader)
     app.add_template_global(script_nonce)
-    app.add_url_rule(JQUERY, view_func=_jquery)
+    app.add_url_rule(JQUERY, "jquery", lambda: send_from_directory(scripts, "jquery.min.js"))
     app.add_url_rule(f"/static/{_ICONS}", view_func=_icons)
-
-
-def _jquery() -> Response:
-    return send_from_directory(str(files("xstatic.pkg.jquery") / "data"), "jquery.min.js")
 
 
 def _icons() -> Response:
