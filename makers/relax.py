@@ -269,7 +269,8 @@ def relaxed(
     if reason is not None:
         raise InputRefused("relaxation_refused", reason)
     maker = _force_field_maker(structure, how, model_path)
-    calculator: M3GNetCalculator = maker.calculator
+    calculator = maker.calculator
+    assert isinstance(calculator, M3GNetCalculator)  # the one that goes by _CALCULATOR
     began = time.process_time()
     before = calculator.of(structure)
     try:
