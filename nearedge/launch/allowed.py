@@ -103,7 +103,9 @@ def _unknown_name(each: Mapping[object, object], trusted: Collection[str]) -> st
     """Return what this mapping alone would have imported, if that is not allowed."""
     if "_fw_name" in each:
         task = str(each["_fw_name"])
-        return None if task in TASKS or _is_trusted(task.strip("{} "), trusted) else repr(task)
+        if task not in TASKS and not _is_trusted(task.strip("{} "), trusted):
+            return repr(task)
+        # An allowed task vouches for nothing else: what decodes it may go by its other names.
     module, name = each.get("@module"), each.get("@class", each.get("@callable"))
     if module is None or name is None:
         return None

@@ -18,7 +18,13 @@ from jobflow.managers.fireworks import flow_to_workflow
 from pymatgen.core import Lattice, Structure
 
 from nearedge.errors import JobRefused, LaunchError
-from nearedge.launch.allowed import SPEC_KEYS, refused_content, refused_keys, refused_spec
+from nearedge.launch.allowed import (
+    SPEC_KEYS,
+    TASKS,
+    refused_content,
+    refused_keys,
+    refused_spec,
+)
 from nearedge.launch.fireworks import ensure_launchpad_indexes, job_store, launchpad
 from nearedge.launch.recovery import fizzled, recover
 from nearedge.launch.submission import add_workflows
@@ -121,6 +127,18 @@ def test_whatever_else_is_named_anywhere_is_refused_and_not_imported(
     for name, spec in traps.items():
         assert refused_spec(spec) is not None, name
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("names", [{"@callable": "system"}, {"@class": "system"}])
+@pytest.mark.parametrize("task", [*sorted(TASKS), "{{mine.Task}}"])
+def test_an_allowed_task_vouches_for_no_other_name_beside_its_own(
+    real: dict[str, Any], task: str, names: dict[str, str]
+) -> None:
+    function = {"_fw_name": task, "@module": "os", **names, "@bound": None}
+    spec = deepcopy(real["spec"])
+    spec["_tasks"][0]["job"]["function"] = function
+    assert "os.system" in str(refused_spec(spec, ("mine",)))
+    assert "os.system" in str(refused_content({"a": [function]}, ("mine",))), "as an output"
 
 
 def test_a_module_of_the_settings_is_trusted_with_those_below_it() -> None:
