@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning.featurize import featurize_structures
+from nearedge.makers.learning.materials import learned_materials, numbers_of, parts_of
 from nearedge.makers.learning.plan import Given, input_spectra
 from nearedge.makers.learning.predict import featurizer_for, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, unusable
@@ -38,7 +39,9 @@ class EvaluateOutcome(BaseModel):
     dataset_id: str
     part: str = Field(description="Judged on; `cv` is the training rows, left out in turn.")
     left_aside: list[str] = Field(
-        default_factory=list, description="Labels of rows that the model cannot take."
+        default_factory=list,
+        description="Labels of rows that the model cannot take, or whose material it has learned "
+        "from another data set or by its parent.",
     )
     metrics: dict[str, Metric]
 
@@ -52,8 +55,8 @@ class EvaluateMaker(Maker):
     name
         The job's name.
     part
-        None takes ``val``, then ``test``, and where the data set has neither the figures of the
-        card, from training rows predicted with their material left out.
+        None takes ``val``, then ``test``, and where neither has a material that is new to the
+        model the figures of the card, from training rows predicted with their material left out.
     seed
         Of the bootstrap.
     """
@@ -104,7 +107,7 @@ def evaluate_model(
 ) -> EvaluateOutcome:
     """Judge a model; see `EvaluateMaker`."""
     card = model.card
-    part = part or next((name for name in HELD_OUT if name in dataset.split), None)
+    part = part or usual_part(database, model, dataset)
     left_aside: list[str] = []
     if part is None:
         part = "cv"
@@ -130,6 +133,12 @@ def evaluate_model(
     )
 
 
+def usual_part(database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc) -> str | None:
+    """Return the first of ``val`` and ``test`` with a material that the model has not learned."""
+    learned = numbers_of(dataset, learned_materials(database, model.card))
+    return next((name for name in HELD_OUT if set(dataset.split.get(name, [])) - learned), None)
+
+
 def held_rows(
     database: MongoDatabase,
     model: TrainedModel,
@@ -137,19 +146,29 @@ def held_rows(
     featurizer: Featurizer,
     part: str,
 ) -> tuple[Rows, list[str]]:
-    """Return the rows of a part as the model takes them, and labels of those that it cannot take.
+    """Return the rows of a part as the model takes them, and labels of those left aside.
+
+    Left aside is what it cannot take, and what it or a parent learned the material of.
 
     Raises
     ------
     ModelError
-        If the model does not fit the data set, has learned from the part, or can take no row.
+        If the model does not fit the data set, has learned from the part or all its materials, or
+        can take no row.
     DatasetError
         If there is no such part.
     """
     _check_fits(model, dataset)
     _check_not_learned(model, dataset, part)
     check_usable(model, featurizer, dataset.absorber)
-    numbers = part_numbers(dataset, [part])
+    every = part_numbers(dataset, [part])
+    learned = numbers_of(dataset, learned_materials(database, model.card))
+    numbers = [number for number in every if number not in learned]
+    if not numbers:
+        raise ModelError(
+            f"The model {model.card.name}, or one that it was fine-tuned from, learned all "
+            f"materials of the part {part!r} of {dataset.name}: judge it on other materials."
+        )
     keys = {dataset.rows[number].structure_key for number in numbers}
     featurize_structures(database, featurizer, sorted(keys))
     recipe = Recipe(featurizer, dict(model.card.inputs), list(model.card.fidelities))
@@ -164,7 +183,7 @@ def held_rows(
             f"The model {model.card.name} can take no row of the part {part!r} of {dataset.name}: "
             "its features or input spectra are not to be had for them."
         )
-    left_aside = [dataset.rows[number].label for number in numbers if number in useless]
+    left_aside = [dataset.rows[number].label for number in every if number in useless | learned]
     return Rows.gather(database, dataset, recipe, usable), left_aside
 
 
@@ -177,7 +196,7 @@ def training_mean(database: MongoDatabase, model: TrainedModel, dataset: Dataset
     learned = [each.dataset_id for each in model.card.learned_from]
     if len(learned) == 1 or dataset.dataset_id not in learned:
         return model.head.mean
-    numbers = part_numbers(dataset, _parts(model))
+    numbers = part_numbers(dataset, parts_of(model.card))
     mean: FloatArray = targets_of(database, dataset, numbers).mean(axis=0)
     return mean
 
@@ -204,8 +223,8 @@ def _of_card(model: TrainedModel, dataset: DatasetDoc) -> dict[str, Metric]:
     card = model.card
     if dataset.dataset_id not in [each.dataset_id for each in card.learned_from]:
         raise DatasetError(
-            f"The data set {dataset.name} has neither {' nor '.join(HELD_OUT)}: name the part "
-            "to judge on."
+            f"The data set {dataset.name} has neither in {' nor in '.join(HELD_OUT)} a material "
+            f"that {card.name} has not learned: name the part to judge on."
         )
     for start in (f"{dataset.absorber}_{dataset.code}_cv_", f"{dataset.absorber}_cv_", "cv_"):
         found = {k.removeprefix(start): v for k, v in card.metrics.items() if k.startswith(start)}
@@ -213,7 +232,7 @@ def _of_card(model: TrainedModel, dataset: DatasetDoc) -> dict[str, Metric]:
             return found
     raise ModelError(
         f"The model {card.name} does not know what it says of materials left out, and the data set "
-        f"{dataset.name} has no part kept from it: train it with folds, or freeze a part."
+        f"{dataset.name} has no material kept from it: train it with folds, or freeze a part."
     )
 
 
@@ -235,13 +254,9 @@ def _check_fits(model: TrainedModel, dataset: DatasetDoc) -> None:
             )
 
 
-def _parts(model: TrainedModel) -> list[str]:
-    return str(model.card.hyperparameters.get("parts", "train")).split(",")
-
-
 def _check_not_learned(model: TrainedModel, dataset: DatasetDoc, part: str) -> None:
     learned = [each.dataset_id for each in model.card.learned_from]
-    if dataset.dataset_id in learned and part in _parts(model):
+    if dataset.dataset_id in learned and part in parts_of(model.card):
         raise ModelError(
             f"The model {model.card.name} learned from the part {part!r}, so it cannot be judged "
             "on it: its card has the figures for those rows with their material left out."

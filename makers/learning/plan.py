@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from nearedge import __version__
 from nearedge.errors import DatasetError, ModelError
+from nearedge.makers.learning.materials import learned_materials, materials_of, numbers_of
 from nearedge.makers.learning.predict import stored_model
 from nearedge.makers.learning.rows import Recipe, check_alike, features_of, part_numbers, unusable
 from nearedge.makers.learning.targets import targets_of
@@ -58,7 +59,8 @@ class Plan:
     parts
         Parts of the data sets to learn from.
     chosen, held
-        Row numbers in each data set to learn from, and to judge on.
+        Row numbers in each data set to learn from, and to judge on: of materials that are learned
+        from no data set, nor by the parent.
     left_aside
         Labels of rows that the head cannot take.
     parent
@@ -145,12 +147,16 @@ def plan_training(
     given = _resolved(database, given or Given(), parent)
     recipe = _recipe(database, datasets, featurizer, parent, inputs, given)
     recipe = replace(recipe, spectra=input_spectra(database, datasets, recipe, given))
+    learned = set() if parent is None else learned_materials(database, parent.card)
+    for dataset in datasets:
+        learned |= materials_of(dataset, part_numbers(dataset, parts))
     chosen, held, aside = [], [], []
     for dataset in datasets:
         useless = unusable(database, dataset, recipe)
         wanted = part_numbers(dataset, parts)
         chosen.append([number for number in wanted if number not in useless])
-        val = set(dataset.split.get("val", [])) - set(wanted)
+        # A material of this part may be one to learn from in another data set, or the parent's.
+        val = set(dataset.split.get("val", [])) - numbers_of(dataset, learned)
         held.append(sorted(val - useless))
         aside += [dataset.rows[number].label for number in sorted(useless)]
         if not chosen[-1]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from nearedge.errors import ModelError
-from nearedge.makers.learning.evaluate import HELD_OUT, EvaluateOutcome, held_rows, training_mean
+from nearedge.makers.learning.evaluate import EvaluateOutcome, held_rows, training_mean, usual_part
 from nearedge.makers.learning.featurize import featurizer_of
+from nearedge.makers.learning.materials import parts_of
 from nearedge.makers.learning.predict import stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, training_rows, unusable
 from nearedge.makers.learning.scores import judge
@@ -139,7 +140,7 @@ def comparisons(models: Sequence[JudgedModel], seed: int = 0) -> list[tuple[str,
 def _said(
     database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc, part: str | None
 ) -> _Said:
-    part = part or next((name for name in HELD_OUT if name in dataset.split), LEFT_OUT)
+    part = part or usual_part(database, model, dataset) or LEFT_OUT
     if part == LEFT_OUT:
         return _left_out(database, model, dataset)
     featurizer = featurizer_of(model.card.featurizer.name)
@@ -238,10 +239,9 @@ def _curve(
             f"There is no learning curve of {card.name}: it takes a model that learned one data "
             "set from scratch, with no input beside features, and a part kept from it."
         )
-    parts = str(card.hyperparameters.get("parts", "train")).split(",")
     recipe = Recipe(featurizer_of(card.featurizer.name))
     useless = unusable(database, said.dataset, recipe)
-    numbers = [n for n in part_numbers(said.dataset, parts) if n not in useless]
+    numbers = [n for n in part_numbers(said.dataset, parts_of(card)) if n not in useless]
     rows = training_rows([Rows.gather(database, said.dataset, recipe, numbers)])
     kind = head_kind(card.head)
     options = _options(kind.options, card.hyperparameters)

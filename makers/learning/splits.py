@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nearedge.errors import DatasetError
@@ -99,27 +99,45 @@ class Split(BaseModel):
         return parts
 
     def _random(self, units: Sequence[str]) -> dict[str, str]:
-        """Return the part of each unit; it hangs on the units and the seed alone."""
-        order = np.random.default_rng(self.seed).permutation(len(units))
-        names = ["val"] * round(self.validation * len(units))
-        names += ["test"] * round(self.test * len(units))
-        names += ["train"] * (len(units) - len(names))
-        return {units[place]: name for place, name in zip(order, names, strict=True)}
+        """Return the part of each unit: by its place in the seed's order."""
+        validation = round(self.validation * len(units))
+        test = round(self.test * len(units))
+        return self._dealt(units, Counter(val=validation, test=test))
 
     def _stratified(self, sites: Mapping[str, int]) -> dict[str, str]:
-        """Deal materials out by rising number of sites, each to the part that lacks most."""
-        drawn = np.random.default_rng(self.seed).random(len(sites))
-        units = sorted(sites)
-        order = sorted(range(len(units)), key=lambda n: (sites[units[n]], drawn[n]))
+        """Give materials of each number of sites, in rising order, to the parts that lack most."""
         shares = {"train": 1 - self.validation - self.test}
         shares |= {"val": self.validation, "test": self.test}
         given = dict.fromkeys(shares, 0)
+        alike: dict[int, list[str]] = {}
+        for unit, size in sites.items():
+            alike.setdefault(size, []).append(unit)
         part_of: dict[str, str] = {}
-        for count, number in enumerate(order, start=1):
-            part = max(shares, key=lambda name: shares[name] * count - given[name])
-            given[part] += 1
-            part_of[units[number]] = part
+        for _, units in sorted(alike.items()):
+            counts: Counter[str] = Counter()
+            for _unit in units:
+                count = sum(given.values()) + 1
+                part = max(shares, key=lambda name: shares[name] * count - given[name])
+                given[part] += 1
+                counts[part] += 1
+            part_of |= self._dealt(units, counts)
         return part_of
+
+    def _dealt(self, units: Sequence[str], counts: Mapping[str, int]) -> dict[str, str]:
+        """Give the first of the seed's order to ``val``, the last to ``test``.
+
+        A material has the same place in every data set, near enough: what one model is judged on,
+        another that learned from another element or code has mostly not seen either.
+        """
+        order = sorted(units, key=lambda unit: _place(unit, self.seed))
+        validation, test = counts["val"], counts["test"]
+        part_of = dict.fromkeys(order, "train") | dict.fromkeys(order[:validation], "val")
+        return part_of | dict.fromkeys(order[len(order) - test :], "test")
+
+
+def _place(unit: str, seed: int) -> str:
+    """Return where a material stands in a seed's order, whatever else is in its data set."""
+    return hashlib.sha256(f"{seed} {unit}".encode()).hexdigest()
 
 
 def with_materials(rows: Sequence[DatasetRow]) -> list[DatasetRow]:

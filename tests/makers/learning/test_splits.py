@@ -59,6 +59,27 @@ def test_the_draw_hangs_on_the_seed_and_not_on_the_order_of_the_rows(kind: str) 
     assert labels(every, 1) != labels(every, 2)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_else_is_in_a_data_set_hardly_moves_a_material(kind: str) -> None:
+    every = rows()
+    # Another element or code: two thirds of the same materials.
+    some = [row for row in every if int(row.group.removeprefix("mp-")) % 3]
+
+    def part_of(given: list[DatasetRow]) -> dict[str, str]:
+        parts = Split(kind=kind, validation=0.2, test=0.1, seed=2).divide(given)
+        return {given[n].group: part for part, numbers in parts.items() for n in numbers}
+
+    here, there = part_of(every), part_of(some)
+    moved = [group for group, part in there.items() if here[group] != part]
+    assert len(moved) < 0.1 * len(there)
+
+
+def test_small_data_sets_still_have_rows_to_judge_on() -> None:
+    for seed in range(5):
+        parts = Split(kind="random", validation=0.25, test=0.0, seed=seed).divide(rows(12))
+        assert len({rows(12)[n].group for n in parts["val"]}) == 3
+
+
 def test_stratified_parts_have_the_same_share_of_each_size_of_material() -> None:
     every = rows()
     sites = Counter(row.group for row in every)

@@ -25,6 +25,7 @@ from nearedge.models.heads import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.left_out import from_bytes
 from nearedge.models.registry import load_model, save_folder
 from nearedge.schemas import GridDoc
+from nearedge.schemas.dataset import DatasetRow
 from nearedge.settings import get_settings
 from nearedge.spectra.spectrum import FloatArray
 from nearedge.store.learned import DatasetStore, ModelStore
@@ -309,6 +310,39 @@ def test_a_model_fine_tuned_from_a_universal_one_has_its_inputs_and_names_it(
     assert (card.head, card.inputs, card.absorber) == ("line", {"element": 1}, "Cu")
     assert set(rows.features[:, 3]) == {29.0}
     assert card.metrics["val_eta"].value > 1
+
+
+def test_no_material_that_another_data_set_or_a_parent_taught_is_judged_on(
+    two_codes: Any, line: type[LineHead]
+) -> None:
+    query = SpectrumQuery(absorber="Cu", code="vasp")
+    learned = [row.label for row in _rows_of(two_codes, "feff", "train")]
+    other = [row.label for row in _rows_of(two_codes, "feff", "val")]
+    # What is trained on by one code is kept from the other, and the other way round but for one.
+    labels = {"train": [*other, learned[0]], "val": learned[1:]}
+    split = Split(kind="labels", labels=labels)
+    freeze_dataset(two_codes, "crossed", query, split=split, aligned_to="feff")
+    both = made(TrainMaker(head="line", model="both"), ["feff", "crossed"])
+    assert not {"Cu_feff_val_eta", "Cu_vasp_val_eta"} & set(both.metrics)
+    maker = EvaluateMaker(part="val")
+    for name in ("feff", "crossed"):
+        with pytest.raises(ModelError, match="learned all materials of the part 'val'"):
+            maker.make.original(maker, "both", name)
+    made(TrainMaker(head="line", model="parent"), "feff")
+    tuned = made(TrainMaker(model="tuned"), "vasp", parent="parent")
+    seen = {row.group for row in _rows_of(two_codes, "feff", "train")}
+    val = _rows_of(two_codes, "vasp", "val")
+    fresh = [row for row in val if row.group not in seen]
+    judged = tuned.metrics.get("val_spectra")
+    assert (0 if judged is None else judged.value) == len(fresh)
+    if fresh:
+        outcome = maker.make.original(maker, "tuned", "vasp")
+        assert outcome.left_aside == [row.label for row in val if row not in fresh]
+
+
+def _rows_of(database: Any, name: str, part: str) -> list[DatasetRow]:
+    dataset = DatasetStore(database).get(name)
+    return [dataset.rows[number] for number in dataset.split.get(part, [])]
 
 
 def test_data_sets_that_do_not_go_together_are_refused(database: Any) -> None:
