@@ -9,8 +9,6 @@ again; it was never acknowledged.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,6 +19,7 @@ from fireworks.core.launchpad import LaunchPad
 from nearedge.errors import LaunchError
 from nearedge.launch.allowed import refused_keys
 from nearedge.launch.identity import FOREIGN_GRACE, WorkerIdentity
+from nearedge.launch.numbering import NumberedLaunchPad
 from nearedge.store.operations import operation
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ _under_way: set[str] = set()
 """Batches that this process is inserting now."""
 
 
-def add_workflows(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
-    """Add workflows in bulk, without FireWorks' progress bar.
+def add_workflows(pad: NumberedLaunchPad, workflows: Sequence[Workflow]) -> None:
+    """Add workflows in bulk.
 
     Should this process or the database die on the way, the batches before are there, and what is
     torn of the last one is taken out by `withdraw_torn`.
@@ -57,7 +56,7 @@ def add_workflows(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
         _add_batch(pad, workflows[start : start + BULK])
 
 
-def _add_batch(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
+def _add_batch(pad: NumberedLaunchPad, workflows: Sequence[Workflow]) -> None:
     token = uuid.uuid4().hex
     for workflow in workflows:
         workflow.metadata[_TOKEN] = token
@@ -70,8 +69,7 @@ def _add_batch(pad: LaunchPad, workflows: Sequence[Workflow]) -> None:
                 "since": datetime.now(UTC),
             }
         )
-        with contextlib.redirect_stderr(io.StringIO()):
-            pad.bulk_add_wfs(list(workflows))
+        pad.bulk_add_wfs(workflows)
         pad.db[SUBMISSIONS].delete_one({"_id": token})
     finally:
         _under_way.discard(token)
