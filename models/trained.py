@@ -75,6 +75,23 @@ class TrainedModel:
         """Return what is known of predictions of an element; nothing for models of old releases."""
         return self.reliability.get(self.like(absorber, code).label, Reliability())
 
+    def like_dataset(self, dataset: DatasetDoc) -> TrainingSet:
+        """Return what it learned that is nearest to a data set: by protocol, by code, by element.
+
+        Raises
+        ------
+        ModelError
+            If the model has not learned the element.
+        """
+        label = training_set(dataset, 0).label
+        own = [each for each in self.card.learned_from if each.label == label]
+        by_code = self.card.of_absorber(dataset.absorber, dataset.code)
+        return own[0] if own else by_code or self.like(dataset.absorber)
+
+    def reliability_on(self, dataset: DatasetDoc) -> Reliability:
+        """Return what is known of predictions of spectra like a data set's."""
+        return self.reliability.get(self.like_dataset(dataset).label, Reliability())
+
     def inputs_for(
         self,
         features: FloatArray,

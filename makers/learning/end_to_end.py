@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from nearedge.errors import ModelError
-from nearedge.makers.learning.plan import Plan
+from nearedge.makers.learning.plan import END_TO_END, Plan
 from nearedge.makers.learning.rows import Rows, training_rows
 from nearedge.models.featurizers.m3gnet import M3GNetFeaturizer, load_blocks
 from nearedge.models.heads import Fitted, Head
 from nearedge.settings import get_settings
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.spectra_store import SpectraStore
-
-END_TO_END = "end_to_end"
 
 
 def fit_end_to_end(

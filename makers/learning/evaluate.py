@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning.featurize import featurize_structures
 from nearedge.makers.learning.materials import learned_materials, numbers_of, parts_of
-from nearedge.makers.learning.plan import Given, input_spectra
+from nearedge.makers.learning.plan import Given, figures_prefix, input_spectra
 from nearedge.makers.learning.predict import featurizer_for, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, unusable
 from nearedge.makers.learning.scores import judge
@@ -120,7 +120,7 @@ def evaluate_model(
             training_mean(database, model, dataset),
             rows.groups,
             rows.outliers,
-            intervals=model.reliability_of(dataset.absorber).intervals,
+            intervals=model.reliability_on(dataset).intervals,
             seed=seed,
         )
     return EvaluateOutcome(
@@ -226,10 +226,10 @@ def _of_card(model: TrainedModel, dataset: DatasetDoc) -> dict[str, Metric]:
             f"The data set {dataset.name} has neither in {' nor in '.join(HELD_OUT)} a material "
             f"that {card.name} has not learned: name the part to judge on."
         )
-    for start in (f"{dataset.absorber}_{dataset.code}_cv_", f"{dataset.absorber}_cv_", "cv_"):
-        found = {k.removeprefix(start): v for k, v in card.metrics.items() if k.startswith(start)}
-        if found:
-            return found
+    start = f"{figures_prefix(card.learned_from, dataset)}cv_"
+    found = {k.removeprefix(start): v for k, v in card.metrics.items() if k.startswith(start)}
+    if found:
+        return found
     raise ModelError(
         f"The model {card.name} does not know what it says of materials left out, and the data set "
         f"{dataset.name} has no material kept from it: train it with folds, or freeze a part."
@@ -238,10 +238,7 @@ def _of_card(model: TrainedModel, dataset: DatasetDoc) -> dict[str, Metric]:
 
 def _check_fits(model: TrainedModel, dataset: DatasetDoc) -> None:
     card = model.card
-    like = model.like(dataset.absorber)
-    codes = [each.code for each in card.learned_from if each.absorber == dataset.absorber]
-    if dataset.code in codes:
-        like = model.like(dataset.absorber, dataset.code)
+    like = model.like_dataset(dataset)
     for what, mine, theirs in (
         ("edge", card.edge, dataset.edge),
         ("unit", card.unit, dataset.unit),

@@ -21,11 +21,13 @@ from nearedge.models.left_out import from_bytes
 from nearedge.models.trained import TrainedModel, training_set
 from nearedge.schemas import DatasetDoc
 from nearedge.schemas.document import content_hash
+from nearedge.schemas.model import TrainingSet
 from nearedge.spectra.spectrum import FloatArray
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.operations import MongoDatabase
 
 Scalar = bool | int | float | str
+END_TO_END = "end_to_end"
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,24 @@ class Plan:
 
     def prefix(self, dataset: DatasetDoc) -> str:
         """Return what stands before the names of a data set's figures on the card."""
-        if len(self.datasets) == 1:
-            return ""
-        same = sum(each.absorber == dataset.absorber for each in self.datasets)
-        return f"{dataset.absorber}_" if same == 1 else f"{dataset.absorber}_{dataset.code}_"
+        return figures_prefix([training_set(each, 0) for each in self.datasets], dataset)
+
+
+def figures_prefix(learned: Sequence[TrainingSet], dataset: DatasetDoc) -> str:
+    """Return what stands before a data set's figures on the card of a model of `learned`.
+
+    As much of its element, code and protocol as tells it from the others.
+    """
+    if len(learned) == 1:
+        return ""
+    of_element = [each for each in learned if each.absorber == dataset.absorber]
+    if len(of_element) == 1:
+        return f"{dataset.absorber}_"
+    if sum(each.code == dataset.code for each in of_element) == 1:
+        return f"{dataset.absorber}_{dataset.code}_"
+    # A name with a dot in it would be a path to the database.
+    protocol = dataset.protocol.replace(".", "_")
+    return f"{dataset.absorber}_{dataset.code}_{protocol}_"
 
 
 def plan_training(
@@ -143,7 +159,7 @@ def plan_training(
     if not datasets or not parts:
         raise DatasetError("There is nothing to learn from: name a data set and a part of it.")
     check_alike(datasets)
-    kind = head_kind(head)
+    kind = checked_head(head, options or {}, folds)
     given = _resolved(database, given or Given(), parent)
     recipe = _recipe(database, datasets, featurizer, parent, inputs, given)
     recipe = replace(recipe, spectra=input_spectra(database, datasets, recipe, given))
@@ -178,6 +194,24 @@ def plan_training(
         folds=folds,
         seed=seed,
     )
+
+
+def checked_head(head: str, options: Mapping[str, Scalar | None], folds: int) -> type[Head]:
+    """Return the kind of head of a training that its options do not rule out.
+
+    Raises
+    ------
+    ModelError
+        If there is no such kind or option, or it is to be trained with folds and cannot.
+    """
+    kind = head_kind(head)
+    checked_options(kind, options)
+    if folds and head == END_TO_END:
+        raise ModelError(
+            f"An {END_TO_END} model cannot be trained with folds: leave folds at 0, and freeze a "
+            "part to judge it on."
+        )
+    return kind
 
 
 def checked_options(kind: type[Head], given: Mapping[str, Scalar | None]) -> BaseModel:

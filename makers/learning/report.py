@@ -169,7 +169,7 @@ def _judged(
     seed: int,
 ) -> JudgedModel:
     dataset, found = said.dataset, said.found
-    known = model.reliability_of(dataset.absorber)
+    known = model.reliability_on(dataset)
     mean = training_mean(database, model, dataset)
     errors = squared_errors(said.targets, found.mean)
     baseline = squared_errors(said.targets, np.broadcast_to(mean, said.targets.shape))
@@ -216,7 +216,7 @@ def _judged(
 
 
 def _outside(database: MongoDatabase, model: TrainedModel, said: _Said) -> NDArray[np.bool_]:
-    domain = model.reliability_of(said.dataset.absorber).domain
+    domain = model.reliability_on(said.dataset).domain
     if domain is None:
         return np.zeros(len(said.numbers), dtype=bool)
     if said.part == LEFT_OUT:  # what surrounds them was seen: only the distance can tell

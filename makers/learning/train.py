@@ -13,9 +13,9 @@ from jobflow.core.job import job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict, Field
 
-from nearedge.makers.learning.end_to_end import END_TO_END, fit_end_to_end
+from nearedge.makers.learning.end_to_end import fit_end_to_end
 from nearedge.makers.learning.featurize import featurize_structures, featurizer_of
-from nearedge.makers.learning.plan import Given, Plan, plan_training
+from nearedge.makers.learning.plan import END_TO_END, Given, Plan, plan_training
 from nearedge.makers.learning.predict import own_featurizer, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, training_rows
 from nearedge.makers.learning.scores import judge
@@ -54,7 +54,7 @@ class TrainOutcome(BaseModel):
     )
     metrics: dict[str, Metric] = Field(description="`cv_` by materials left out, `val_` on val.")
     cpu_seconds: float = Field(
-        description="Of fitting, without features; of all attempts, if some were killed."
+        description="Of fitting, folds too, without features; of all attempts, if some were killed."
     )
     feature_cpu_seconds: float = Field(description="Of computing features that were missing.")
 
@@ -221,9 +221,9 @@ def train_model(
     ]
     with SpentCpu(checkpoints) as spent:
         fitted = _fit(database, plan, parts, checkpoints)
-    head, left_out = fitted.head, fitted.left_out
-    if left_out is None and (by_folds := _by_folds(plan, parts, checkpoints)) is not None:
-        head, left_out = state_alike(head, training_rows(parts), by_folds)
+        head, left_out = fitted.head, fitted.left_out
+        if left_out is None and (by_folds := _by_folds(plan, parts, checkpoints)) is not None:
+            head, left_out = state_alike(head, training_rows(parts), by_folds)
     known = _reliability(database, parts, left_out)
     judged = replace(plan, recipe=_recipe(database, plan, head))
     weights = join(head.to_bytes(), known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning.evaluate import EvaluateMaker
 from nearedge.makers.learning.freeze import freeze_dataset
-from nearedge.makers.learning.plan import Given
+from nearedge.makers.learning.plan import Given, figures_prefix
 from nearedge.makers.learning.predict import stored_model
 from nearedge.makers.learning.spent import KEPT
 from nearedge.makers.learning.splits import Split
@@ -24,6 +25,7 @@ from nearedge.models import heads
 from nearedge.models.heads import Fitted, Head, HeadPrediction, TrainingRows
 from nearedge.models.left_out import from_bytes
 from nearedge.models.registry import load_model, save_folder
+from nearedge.models.trained import training_set
 from nearedge.schemas import GridDoc
 from nearedge.schemas.dataset import DatasetRow
 from nearedge.settings import get_settings
@@ -219,6 +221,30 @@ def test_options_that_a_head_lacks_are_refused_with_those_it_has(
         made(TrainMaker(head="line", options={"length": 3}), "cu")
     with pytest.raises(ModelError, match=r"option ridge of the head line: .*number"):
         made(TrainMaker(head="line", options={"ridge": "much"}), "cu")
+
+
+def test_an_end_to_end_training_with_folds_is_refused_before_it_begins(database: Any) -> None:
+    freeze(database)
+    with pytest.raises(ModelError, match="cannot be trained with folds"):
+        made(TrainMaker(head="end_to_end", folds=3), "cu")
+    assert ModelStore(database).list() == []
+
+
+def test_what_folds_cost_is_counted(
+    database: Any, line: type[LineHead], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze(database)
+    fit = LineHead.fit.__func__  # type: ignore[attr-defined]
+
+    def slow(cls: type[LineHead], *given: Any, **more: Any) -> Fitted[LineHead]:
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        result: Fitted[LineHead] = fit(cls, *given, **more)
+        return result
+
+    monkeypatch.setattr(LineHead, "fit", classmethod(slow))
+    assert made(TrainMaker(head="line", folds=3), "cu").cpu_seconds >= 0.4
 
 
 # ---- what is judged
@@ -439,3 +465,29 @@ def test_two_codes_at_once_are_told_apart_by_a_number(two_codes: Any, line: type
     assert model.inputs_for(features, "Cu")[0, 3] == 1.0
     assert {"Cu_feff_val_eta", "Cu_vasp_val_eta"} <= set(card.metrics)
     assert LatticeFeaturizer.calls == 12
+
+
+def test_two_protocols_of_one_code_keep_their_own_figures_and_error_bars(database: Any) -> None:
+    slow = "slow+radius=4.0"
+    for i in range(12):
+        one = record(f"mp-{i}", round(4.0 + 0.05 * i, 3), strange=0.1 * (i % 3), code="vasp")
+        assert one.spectrum is not None
+        one.spectrum.protocol = one.calculation.protocol = slow
+        add(database, one)
+    quick = SpectrumQuery(absorber="Cu", code="feff")
+    for name, query in (("a", quick), ("b", SpectrumQuery(absorber="Cu", code="vasp"))):
+        freeze_dataset(database, name, query, split=SPLIT)
+    # Of the same code, as the database of somebody else would have them.
+    frozen = DatasetStore(database).get("b")
+    assert frozen.protocol == slow
+    a, b = DatasetStore(database).get("a"), frozen.model_copy(update={"code": "feff"})
+    sets = [training_set(each, 1) for each in (a, b)]
+    assert figures_prefix(sets, a) == "Cu_feff_fast@1_"
+    assert figures_prefix(sets, b) == "Cu_feff_slow+radius=4_0_"
+    assert figures_prefix([training_set(each, 1) for each in (a, frozen)], a) == "Cu_feff_"
+    made(TrainMaker(model="two"), ["a", "b"])
+    model = stored_model(database, "two")
+    bars = [model.reliability_on(each) for each in (a, frozen)]
+    assert bars[0] is model.reliability[sets[0].label]
+    assert bars[1] is model.reliability_of("Cu")
+    assert bars[0] is not bars[1]
