@@ -13,7 +13,6 @@ from safetensors.numpy import load, save
 
 from nearedge.errors import ModelError
 from nearedge.models.heads import Head, HeadPrediction, TrainingRows
-from nearedge.models.heads.network import NetworkHead
 
 IntArray = NDArray[np.intp]
 _HEAD = "head.safetensors"
@@ -97,6 +96,9 @@ def state_alike(
     left_out
         What `predict_left_out` returned.
     """
+    # It imports torch and Lightning, which takes seconds that a kernel must not pay.
+    from nearedge.models.heads.network import NetworkHead  # noqa: PLC0415
+
     if not isinstance(head, NetworkHead):
         return head, left_out
     judged = head.with_bars_of(rows, left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,13 +22,15 @@ from nearedge.models.left_out import from_bytes
 from nearedge.models.trained import TrainedModel, training_set
 from nearedge.schemas import DatasetDoc
 from nearedge.schemas.document import content_hash
-from nearedge.schemas.model import TrainingSet
+from nearedge.schemas.model import ModelCard, TrainingSet
 from nearedge.spectra.spectrum import FloatArray
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.operations import MongoDatabase
 
 Scalar = bool | int | float | str
 END_TO_END = "end_to_end"
+OPTIONS = "options"
+"""Under which a card has what the head was asked for, as JSON: beside it is what it then found."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,19 @@ def checked_head(head: str, options: Mapping[str, Scalar | None], folds: int) ->
             "part to judge it on."
         )
     return kind
+
+
+def options_of(card: ModelCard) -> BaseModel:
+    """Return the options that a model was trained with; of an older release's, the kind's defaults.
+
+    Raises
+    ------
+    ModelError
+        If this version has other options.
+    """
+    kind = head_kind(card.head)
+    recorded = json.loads(str(card.hyperparameters.get(OPTIONS, "{}")))
+    return checked_options(kind, recorded)
 
 
 def checked_options(kind: type[Head], given: Mapping[str, Scalar | None]) -> BaseModel:

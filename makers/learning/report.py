@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from nearedge.errors import ModelError
 from nearedge.makers.learning.evaluate import EvaluateOutcome, held_rows, training_mean, usual_part
-from nearedge.makers.learning.featurize import featurizer_of
 from nearedge.makers.learning.materials import parts_of
-from nearedge.makers.learning.predict import stored_model
+from nearedge.makers.learning.plan import END_TO_END, options_of
+from nearedge.makers.learning.predict import featurizer_for, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, training_rows, unusable
 from nearedge.makers.learning.scores import judge
 from nearedge.makers.learning.surroundings import surroundings_of
@@ -143,9 +142,9 @@ def _said(
     part = part or usual_part(database, model, dataset) or LEFT_OUT
     if part == LEFT_OUT:
         return _left_out(database, model, dataset)
-    featurizer = featurizer_of(model.card.featurizer.name)
-    rows, _ = held_rows(database, model, dataset, featurizer, part)
-    return _Said(dataset, part, rows.numbers, rows.targets, model.head.predict(rows.features), rows)
+    rows, aside = held_rows(database, model, dataset, featurizer_for(model), part)
+    found = model.head.predict(rows.features)
+    return _Said(dataset, part, rows.numbers, rows.targets, found, rows, aside)
 
 
 def _left_out(database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc) -> _Said:
@@ -234,17 +233,21 @@ def _curve(
 ) -> list[LearningPoint]:
     """Train the model's kind on ever more of its rows, and judge each on the same spectra."""
     card = model.card
+    if card.head == END_TO_END:
+        raise ModelError(
+            f"There is no learning curve of {card.name}: an {END_TO_END} model learns from "
+            "structures, which takes long; leave the curve out."
+        )
     if said.held is None or len(card.learned_from) > 1 or card.parent or card.inputs:
         raise ModelError(
             f"There is no learning curve of {card.name}: it takes a model that learned one data "
             "set from scratch, with no input beside features, and a part kept from it."
         )
-    recipe = Recipe(featurizer_of(card.featurizer.name))
+    recipe = Recipe(featurizer_for(model))
     useless = unusable(database, said.dataset, recipe)
     numbers = [n for n in part_numbers(said.dataset, parts_of(card)) if n not in useless]
     rows = training_rows([Rows.gather(database, said.dataset, recipe, numbers)])
-    kind = head_kind(card.head)
-    options = _options(kind.options, card.hyperparameters)
+    kind, options = head_kind(card.head), options_of(card)
     points = []
     for step in learning_steps(rows.groups, steps, seed=seed):
         part = rows.take(step)
@@ -265,13 +268,3 @@ def _curve(
             )
         )
     return points
-
-
-def _options(kind: type[BaseModel], recorded: Mapping[str, bool | int | float | str]) -> BaseModel:
-    """Return the options that a card records; what a head found out by itself is none."""
-    chosen = {name: value for name, value in recorded.items() if name in kind.model_fields}
-    try:
-        return kind.model_validate(chosen)
-    except ValidationError as error:
-        wrong = {each["loc"][0] for each in error.errors(include_url=False)}
-        return kind.model_validate({k: v for k, v in chosen.items() if k not in wrong})

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nearedge.makers.learning.end_to_end import fit_end_to_end
 from nearedge.makers.learning.featurize import featurize_structures, featurizer_of
-from nearedge.makers.learning.plan import END_TO_END, Given, Plan, plan_training
+from nearedge.makers.learning.plan import END_TO_END, OPTIONS, Given, Plan, plan_training
 from nearedge.makers.learning.predict import own_featurizer, stored_model
 from nearedge.makers.learning.rows import Recipe, Rows, training_rows
 from nearedge.makers.learning.scores import judge
@@ -239,6 +239,7 @@ def train_model(
         choices={
             "parts": ",".join(plan.parts),
             "folds": plan.folds,
+            OPTIONS: plan.options.model_dump_json(),
             "rows_without_features": len(plan.left_aside),
         },
         seeds={"training": plan.seed, "intervals": plan.seed},
