@@ -122,10 +122,11 @@ class QueueSettings(BaseModel):
     )
     max_jobs: int = Field(20, ge=1, description="Jobs of yours in the queue at one time.")
     interval: float = Field(30.0, ge=1, description="Seconds between two passes of --forever.")
-    walltime_tries: int = Field(
+    tries: int = Field(
         3,
         ge=1,
-        description="How often a run may meet its walltime before it is left as a failure.",
+        description="How often a run may meet the same end (walltime, memory, a lost worker, a "
+        "fault of the machine) before it is left as a failure.",
     )
     all: Resources = Field(Resources(), description="For every code.")
     codes: dict[str, Resources] = Field(

@@ -54,6 +54,6 @@ def reconcile(
         say("Nothing was changed: `nearedge reconcile` puts them right.")
     elif found.exhausted:
         say(
-            f"{counted(len(found.exhausted), 'job')} met a walltime too often and will not be "
+            f"{counted(len(found.exhausted), 'job')} met the same end too often and will not be "
             "started again by itself: `nearedge failures` names them."
         )

@@ -60,6 +60,27 @@ _MACHINE_FAULT = re.compile(
     r"|MemoryError"
     r"|OSError: \[Errno (28|122|12)\]"  # no space, over quota, out of memory
 )
+_NOT_THE_JOBS = re.compile(_DATABASE_FAULT.pattern + r"|nearedge\.launch\.worker\.WorkerStopped")
+"""What no job brings about, however often it meets it."""
+
+_LEFT_BY = "reconcile"
+"""What a launch names as its worker that `FencedLaunchPad.give_up` left fizzled."""
+
+_LAST_WORDS: dict[str, str] = {
+    Gone.TIMED_OUT: "nearedge.launch.worker.WalltimeExceeded: {label} met the walltime of its "
+    "batch job {times} times: give its code a longer one in the section `queue` of the settings.",
+    Gone.JOB_FAILED: "nearedge.launch.recovery.BatchJobFailed: {times} batch jobs failed while "
+    "they ran {label}, most likely for want of memory: give its code more in the section `queue` "
+    "of the settings, and have it run again.",
+    Gone.LOST: "nearedge.launch.recovery.WorkerLost: {times} workers were lost while they ran "
+    "{label}, killed perhaps because it needs more memory than there is: run it where there is "
+    "more, or fewer workers side by side.",
+    FAULTED: "nearedge.launch.recovery.MachineFault: the machine failed {label} {times} times, at "
+    "last by {error!r}: mend that, and have it run again.",
+}
+"""What a job is left with that met the same end as often as it may; other ends are not counted:
+they are a person's doing, or a node's."""
+
 _NO_EXCEPTION = ("Traceback", "During handling", "The above exception")
 _EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(: |$)")
 
@@ -73,7 +94,7 @@ class Recovery:
     findings
         One for each job.
     exhausted
-        Jobs that met a walltime as often as they may, and were left fizzled by that name.
+        Jobs that met the same end as often as they may, and were left fizzled by that name.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -115,15 +136,15 @@ def recover(
     pad, database
         The launchpad, and the store's database.
     tries
-        How often a job may meet its batch job's walltime before it is left fizzled; default: as
-        the settings say.
+        How often a job may meet the same end (its batch job's walltime or failure, a lost worker, a
+        fault of the machine) before it is left fizzled; default: as the settings say.
     ask
         How schedulers are asked.
     """
     release_stale_locks(pad, LOCK_SECONDS)
     withdraw_torn(pad)
     Claims(database).remove_dead()
-    tries = get_settings().batch.walltime_tries if tries is None else tries
+    tries = get_settings().batch.tries if tries is None else tries
     done: list[Finding] = []
     exhausted: list[int] = []
     for found in (*running(pad, database, ask), *_of_a_batch_queue(pad, ask), *_faulted(pad)):
@@ -170,17 +191,21 @@ def _put_right(
 
 
 def _last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
-    """Return the error that a job is left with which met its walltime too often, or None."""
-    if found.why != Gone.TIMED_OUT:
+    """Return the error that a job is left with which met the same end too often, or None."""
+    if found.why not in _LAST_WORDS:
         return None
-    query = {"fw_id": found.fw_id, GIVEN_UP: str(Gone.TIMED_OUT)}
-    times = pad.launches.count_documents(query) + 1
+    times, error = 0, ""
+    # One that was left fizzled and is run again by its command has all its tries again.
+    for launch in pad.launches.find({"fw_id": found.fw_id}, sort=[("launch_id", -1)]):
+        if launch["fworker"]["name"] == _LEFT_BY:
+            break
+        counted = launch["launch_id"] == found.launch_id or launch.get(GIVEN_UP) == found.why
+        said = last_error(launch)
+        if counted and not _NOT_THE_JOBS.match(said):
+            times, error = times + 1, error or said
     if times < tries:
         return None
-    return (
-        f"nearedge.launch.worker.WalltimeExceeded: {found.label} met the walltime of its batch "
-        f"job {times} times: give its code a longer one in the section `queue` of the settings."
-    )
+    return _LAST_WORDS[found.why].format(label=found.label, times=times, error=error)
 
 
 def _release_claims(pad: LaunchPad, database: MongoDatabase, launch_id: int) -> None:

@@ -177,10 +177,19 @@ def test_a_reservation_whose_batch_job_was_cancelled_is_given_up(
     assert pad.launches.count_documents({"state": "RESERVED"}) == 0
 
 
-def test_a_job_that_meets_its_walltime_again_and_again_is_left_fizzled_by_that_name(
-    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int]
-) -> None:
-    told = says(JobState.TIMEOUT)
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        (JobState.TIMEOUT, "WalltimeExceeded"),
+        (JobState.FAILED, "BatchJobFailed"),
+        (JobState.COMPLETED, "WorkerLost"),
+    ],
+)
+def test_a_job_that_meets_the_same_end_again_and_again_is_left_fizzled_by_that_name(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
+    said: JobState, name: str,
+) -> None:  # fmt: skip
+    told = says(said)
     for expected in ("READY", "READY", "FIZZLED"):
         fw_id = running(ELSEWHERE)
         done = recover(pad, memory_database, tries=3, ask=told)
@@ -188,8 +197,21 @@ def test_a_job_that_meets_its_walltime_again_and_again_is_left_fizzled_by_that_n
     assert done.exhausted == (fw_id,)
     assert recover(pad, memory_database, ask=told).total == 0, "it does not loop"
     (left,) = fizzled(pad)
-    assert "WalltimeExceeded" in left.error
-    assert "3 times" in left.error
+    assert f".{name}: " in left.error
+    assert "3 " in left.error
+    pad.rerun_fw(fw_id)
+    running(ELSEWHERE)
+    recover(pad, memory_database, tries=3, ask=told)
+    assert state(pad) == "READY", "whoever has it run again means all its tries"
+
+
+def test_a_job_is_begun_again_however_often_it_is_cancelled_or_its_node_fails(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int]
+) -> None:
+    for said in (JobState.CANCELLED, JobState.NODE_FAIL) * 2:
+        running(ELSEWHERE)
+        assert recover(pad, memory_database, tries=1, ask=says(said)).exhausted == ()
+        assert state(pad) == "READY"
 
 
 def test_of_many_workers_one_reconciles_at_a_time(

@@ -45,6 +45,7 @@ def running(pad: FencedLaunchPad, idle: Callable[..., Firework], tmp_path: Path)
         average = idle(parents=[site], _allow_fizzled_parents=True)
         pad.add_wf(Workflow([site, average]))
         firework, _ = pad.checkout_fw(FWorker(name=worker.name), str(tmp_path / "launch"))
+        assert firework is not None
         return int(firework.fw_id)
 
     return start
@@ -60,7 +61,7 @@ def average_of(site: int) -> int:
 
 
 def fizzle(pad: FencedLaunchPad, fw_id: int, error: str) -> None:
-    launch = pad.launches.find_one({"fw_id": fw_id})["launch_id"]
+    launch = pad.launches.find_one({"fw_id": fw_id}, sort=[("launch_id", -1)])["launch_id"]
     trace = f"Traceback (most recent call last):\n  File x\n{error}\n"
     action = FWAction(stored_data={"_exception": {"_stacktrace": trace}}, exit=True)
     pad.complete_launch(launch, action, "FIZZLED")
@@ -198,6 +199,36 @@ def test_a_job_that_fizzled_by_the_machines_fault_runs_again(
     assert recover(pad, memory_database).ids("faulted") == (fw_id,)
     assert state(pad, fw_id) == "READY"
     assert state(pad, average_of(fw_id)) == "WAITING", "and is made again after it"
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [
+        ("MemoryError", "FIZZLED"),
+        ("nearedge.errors.ResourceError: The disk of /scratch is full.", "FIZZLED"),
+        ("nearedge.errors.DatabaseUnavailable: No database answers.", "READY"),
+        ("nearedge.launch.worker.WorkerStopped", "READY"),
+    ],
+)
+def test_a_job_that_the_machine_fails_again_and_again_is_left_fizzled_and_says_by_what(
+    pad: FencedLaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    tmp_path: Path,
+    error: str,
+    left: str,
+) -> None:
+    fw_id = running(GONE)
+    for expected in ("READY", "READY", left):
+        fizzle(pad, fw_id, error)
+        recover(pad, memory_database, tries=3)
+        assert state(pad, fw_id) == expected
+        pad.checkout_fw(FWorker(name=GONE.name), str(tmp_path / "next"), fw_id=fw_id)
+    assert recover(pad, memory_database, tries=3).ids("faulted") == (), "it does not loop"
+    if left == "FIZZLED":
+        (told,) = fizzled(pad)
+        assert "MachineFault" in told.error
+        assert error in told.error
 
 
 @pytest.mark.parametrize(

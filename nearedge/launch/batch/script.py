@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from nearedge.errors import LaunchError, ResourceError
 from nearedge.launch.batch.adapter import BatchAdapter, adapter
-from nearedge.queue_settings import Resources, SchedulerName
+from nearedge.queue_settings import QueueSettings, Resources, SchedulerName
 from nearedge.settings import CONFIG_FILE_VARIABLE, PREFIX, Settings
 from nearedge.store.server_process import write_private
 
@@ -37,7 +37,9 @@ _SECRETS = [
 ]
 
 
-_NOT_FOR_WORKERS = ("queue", "mp_api_key", "webgui_password")
+_NOT_FOR_WORKERS = ("mp_api_key", "webgui_password")
+_OF_THE_QUEUE = {"scheduler", "tries"}
+"""What a worker puts back lost work by; the rest of the section only the submission needs."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def keep_settings(settings: Settings) -> Path:
             continue
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
+        if isinstance(value, QueueSettings):
+            value = value.model_dump(include=_OF_THE_QUEUE)
         values[name] = str(value) if isinstance(value, Path) else value
     text = yaml.safe_dump(values)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

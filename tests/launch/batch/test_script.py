@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
         mongo_uri=SecretStr("mongodb://me:geheim@db.example/"),
         mp_api_key=SecretStr("schluessel"),
         vasp_command="srun vasp_std",
-        queue=QueueSettings(max_jobs=3),
+        queue=QueueSettings(scheduler="slurm", tries=5, max_jobs=3),
     )
 
 
@@ -152,7 +152,7 @@ def test_no_secret_is_in_a_script_and_only_its_owner_reads_the_settings(settings
     assert kept["mongo_uri"] == "mongodb://me:geheim@db.example/"
     assert kept["vasp_command"] == "srun vasp_std"
     assert kept["home"] == str(settings.home)
-    assert not {"mp_api_key", "queue", "webgui_password"} & set(kept)
+    assert not {"mp_api_key", "webgui_password"} & set(kept)
 
 
 def test_a_batch_job_reads_the_settings_it_was_submitted_with(
@@ -164,6 +164,8 @@ def test_a_batch_job_reads_the_settings_it_was_submitted_with(
     there = Settings()
     for name in set(Settings.model_fields) - {"queue", "mp_api_key", "webgui_password"}:
         assert getattr(there, name) == getattr(settings, name), name
+    # It puts lost work back too, and submits nothing.
+    assert there.queue == QueueSettings(scheduler="slurm", tries=5)
 
 
 @pytest.mark.parametrize(
