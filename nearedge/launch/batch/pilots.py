@@ -105,7 +105,9 @@ def run_pilot(
 ) -> PoolSummary:
     """Work the queue until nothing is ready or `window` closes; light work is taken along."""
     pad = launchpad(settings)
-    _enter(pad, {"state": "running", "started": datetime.now(UTC)})
+    # Its submitter may have died before it could enter it.
+    about = {"project": project, "codes": [job_class], "workers": workers}
+    _enter(pad, {"state": "running", "started": datetime.now(UTC), **about})
     summary = PoolSummary(interrupted=True)
     try:
         summary = run_workers(

@@ -16,11 +16,13 @@ from nearedge.launch.batch.adapter import BatchAdapter
 from nearedge.launch.batch.brake import LIMIT, Brake
 from nearedge.launch.batch.classes import class_of, none_of, of_classes, ready
 from nearedge.launch.batch.filling import Wanted, fill, refuse_unknown_classes, refuse_unreachable
-from nearedge.launch.batch.pilots import PILOTS, pilots_alive
+from nearedge.launch.batch.pilots import PILOTS, pilots_alive, run_pilot
 from nearedge.launch.batch.reservation import BatchJob, may_run, settle_half_made
 from nearedge.launch.batch.script import STARTED
 from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.pool import PoolSummary
 from nearedge.launch.scheduler import JobState
+from nearedge.launch.window import Window
 from nearedge.queue_settings import QueueSettings
 from nearedge.settings import Settings
 
@@ -111,6 +113,22 @@ def test_a_pilot_that_has_ended_is_replaced_while_work_is_left(
         assert len(done.submitted) == replaced, state
     assert pad.db[PILOTS].find_one({"_id": "slurm:101"})["outcome"] == "timeout"
     assert pilots_alive(pad, "another") == {}
+
+
+def test_a_pilot_whose_submitter_died_before_it_was_entered_counts_for_its_project(
+    pad: LaunchPad, settings: Settings, submitted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilots, "launchpad", lambda _: pad)
+    monkeypatch.setattr(pilots, "batch_job", lambda: "slurm:7")
+    alive: dict[str, int] = {}
+
+    def look(*_: object, **__: object) -> PoolSummary:
+        alive.update(pilots_alive(pad, "a"))
+        return PoolSummary()
+
+    monkeypatch.setattr(pilots, "run_workers", look)
+    run_pilot(settings, "feff", "a", 2, Window(0.0, 1.0, 1.0))
+    assert alive == {"feff": 1}
 
 
 def test_long_runs_are_reserved_one_by_one_by_priority_up_to_the_most(
