@@ -172,7 +172,8 @@ def _slurm(resources: Resources) -> tuple[dict[str, object], list[str]]:
         "cpus_per_task": resources.threads,
         "mem": resources.memory,
         "qos": resources.qos,
-    }, []
+        # Begun again by Slurm, a job would have the number of the workers that its node took along.
+    }, ["--no-requeue"]
 
 
 def _pbs(resources: Resources) -> tuple[dict[str, object], list[str]]:

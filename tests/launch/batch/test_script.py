@@ -58,6 +58,7 @@ def test_slurm_gets_what_the_settings_ask_for(settings: Settings) -> None:
         "#SBATCH --partition=long",
         "#SBATCH --account=xas",
         "#SBATCH --qos=high",
+        "#SBATCH --no-requeue",
         "#SBATCH --constraint=icelake",
         "export OMP_NUM_THREADS=2",
     ):
