@@ -96,6 +96,14 @@ class Superseded(Exception):
     """A document of the queue is no longer what was read."""
 
 
+class InNoWorkflow(ValueError):
+    """A job belongs to no workflow, so nothing waits for it and nothing may run it."""
+
+    def __init__(self, fw_id: int) -> None:
+        super().__init__(f"Job {fw_id} is in no workflow.")
+        self.fw_id = fw_id
+
+
 @dataclass(frozen=True)
 class _Seen:
     """What a Firework was when it was read, as far as another's change would show."""
@@ -160,6 +168,11 @@ class FencedLaunchPad(NumberedLaunchPad):
             log.warning("%s", refused)
             _hold(None)
             self._remove_unused(launch_dir, fworker.name)
+            return None, None
+        except InNoWorkflow as left:
+            # Fizzled, so that nobody takes it again; the next `recover` takes it out.
+            log.warning("%s It was left by a process that was killed.", left)
+            self.fireworks.update_one({"fw_id": left.fw_id}, {"$set": {"state": "FIZZLED"}})
             return None, None
         if firework is not None and launch_id is not None and state == "RUNNING":
             _hold(CurrentLaunch(firework.fw_id, launch_id))
@@ -302,7 +315,7 @@ class FencedLaunchPad(NumberedLaunchPad):
         """Return a workflow whose Fireworks are loaded when needed, and remember what they were."""
         found = self.workflows.find_one({"nodes": fw_id})
         if found is None:
-            raise ValueError(f"Job {fw_id} is in no workflow.")
+            raise InNoWorkflow(fw_id)
         states = found.get("fw_states")
         return Workflow(
             [
@@ -324,26 +337,48 @@ class FencedLaunchPad(NumberedLaunchPad):
         # Launched ones first: they alone can have been given up, and nothing has changed yet.
         for firework in sorted(read, key=lambda each: not each.seen.launches):
             condition = firework.seen.condition(firework.fw_id)
-            if self.fireworks.replace_one(condition, firework.to_db_dict()).matched_count == 0:
+            if not self._write(condition, firework):
                 self.fireworks.delete_many({"fw_id": {"$in": list(new.values())}})
                 raise Superseded(f"Job {firework.fw_id} changed while it was being updated.")
         return new
+
+    def _write(self, condition: dict[str, Any], firework: Firework) -> bool:
+        """Write a Firework that was read before; return whether it is still what was read."""
+        replaced = self.fireworks.replace_one(condition, firework.to_db_dict())
+        return int(replaced.matched_count) == 1
 
     def _refresh_wf(self, fw_id: int) -> None:
         for _ in range(_TRIES):
             try:
                 with self._locked(fw_id):
                     workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
-                    self._update_wf(workflow, workflow.refresh(fw_id))
+                    updated = self._apply_again(workflow)
+                    self._update_wf(workflow, workflow.refresh(fw_id, updated))
                 return
             except Superseded as changed:
                 log.info("%s", changed)
-            except PyMongoError:
+            except (PyMongoError, InNoWorkflow):
                 raise
             except Exception as error:
                 self._fizzle_unreadable(fw_id)
                 raise RuntimeError(f"Job {fw_id} could not be updated: {error}") from error
         log.warning("Job %d changes all the time; the next `recover` brings it up to date.", fw_id)
+
+    def _apply_again(self, workflow: Workflow) -> set[int]:
+        """Apply what jobs asked for whose end was recorded in them, but not in their workflow.
+
+        FireWorks does so only when it sees a job's state change. Whoever wrote the job was killed
+        before it wrote the workflow, or lost its lock; what it would have added is in no workflow.
+        """
+        open_ones = [each for each, state in workflow.fw_states.items() if state != "COMPLETED"]
+        query = {"fw_id": {"$in": open_ones}, "state": "COMPLETED"}
+        updated: set[int] = set()
+        for row in list(self.fireworks.find(query, {"fw_id": 1})):
+            firework = workflow.id_fw[row["fw_id"]]
+            if firework.state == "COMPLETED":
+                firework.partial_fw._state = workflow.fw_states[row["fw_id"]]
+                updated = workflow.refresh(row["fw_id"], updated)
+        return updated
 
     def _fizzle_unreadable(self, fw_id: int) -> None:
         """Stop a job whose workflow cannot be updated, as FireWorks does, unless it runs anew."""
@@ -354,13 +389,22 @@ class FencedLaunchPad(NumberedLaunchPad):
             self.workflows.update_one({"nodes": fw_id}, {"$set": states})
 
     def _update_wf(self, wf: Workflow, updated_ids: Collection[int]) -> None:
-        new = self._upsert_fws([wf.id_fw[each] for each in updated_ids])
+        fireworks = [wf.id_fw[each] for each in updated_ids]
+        ready = [each for each in fireworks if each.fw_id < 0 and each.state == "READY"]
+        for firework in ready:
+            firework.state = "WAITING"  # until it is linked, so that no worker takes it before
+        new = self._upsert_fws(fireworks)
         wf._reassign_ids(new)
         node = next(each for each in wf.id_fw if each not in new.values())
         held = self._lock or True
         content = {**wf.to_db_dict(), "locked": held}
         if self.workflows.replace_one({"nodes": node, "locked": held}, content).matched_count == 0:
+            # What was written of jobs that were there before is found by `_apply_again`.
+            self.fireworks.delete_many({"fw_id": {"$in": list(new.values())}})
             raise Superseded(f"The lock of job {node}'s workflow was taken over.")
+        if ready:
+            linked = {"fw_id": {"$in": [each.fw_id for each in ready]}, "state": "WAITING"}
+            self.fireworks.update_many(linked, {"$set": {"state": "READY"}})
 
     @contextmanager
     def _locked(self, fw_id: int) -> Iterator[None]:
@@ -381,7 +425,7 @@ class FencedLaunchPad(NumberedLaunchPad):
         while self.workflows.update_one(free, take).matched_count == 0:
             found = self.workflows.find_one({"nodes": fw_id}, {"locked": 1})
             if found is None:
-                raise ValueError(f"Job {fw_id} is in no workflow.")
+                raise InNoWorkflow(fw_id)
             holder = found.get("locked")
             if holder != seen:
                 seen, since = holder, time.monotonic()

@@ -141,7 +141,10 @@ def recover(
     ask
         How schedulers are asked.
     """
+    unlinked = _unlinked(pad)
     release_stale_locks(pad, LOCK_SECONDS)
+    # Whoever was about to link one of these has done so by now, or has lost its lock.
+    pad.fireworks.delete_many({"fw_id": {"$in": list(unlinked & _unlinked(pad))}})
     withdraw_torn(pad)
     Claims(database).remove_dead()
     tries = get_settings().batch.tries if tries is None else tries
@@ -153,9 +156,7 @@ def recover(
             done.append(found)
             exhausted += [found.fw_id] if fizzle is not None else []
     done += _give_up_reservations(pad)
-    for found in list(_stuck(pad)):
-        _refresh_with_parents(pad, found.fw_id)
-        done.append(found)
+    done += _bring_up_to_date(pad)
     return Recovery(tuple(done), tuple(exhausted))
 
 
@@ -164,6 +165,7 @@ def _findings(pad: LaunchPad, database: MongoDatabase, ask: AskScheduler) -> Ite
     yield from _of_a_batch_queue(pad, ask)
     yield from _abandoned(pad)
     yield from _faulted(pad)
+    yield from _half_recorded(pad)
     yield from _stuck(pad)
 
 
@@ -226,13 +228,23 @@ def bring_on(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
     their end. So what was abandoned is put back here, and what only waits is made ready.
     """
     _give_up_reservations(pad)
-    for found in list(_stuck(pad)):
-        _refresh_with_parents(pad, found.fw_id)
+    _bring_up_to_date(pad)
     coming = {**query, "state": {"$in": ["READY", "RESERVED"]}}
     return any(
         firework["state"] == "READY" or not _in_a_batch_queue(pad, firework)
         for firework in pad.fireworks.find(coming, FIELDS)
     )
+
+
+def _bring_up_to_date(pad: LaunchPad) -> list[Finding]:
+    """Tell workflows and children of the ends of jobs that they were not told of."""
+    half_recorded = list(_half_recorded(pad))
+    for found in half_recorded:
+        pad._refresh_wf(found.fw_id)
+    stuck = list(_stuck(pad))
+    for found in stuck:
+        _refresh_with_parents(pad, found.fw_id)
+    return half_recorded + stuck
 
 
 def _give_up_reservations(pad: LaunchPad) -> list[Finding]:
@@ -265,15 +277,21 @@ def release_stale_locks(pad: LaunchPad, patience: float = LOCK_SECONDS) -> int:
     A worker that is killed while it updates a workflow leaves the lock behind, and FireWorks then
     refuses every later update (materialsproject/fireworks#490).
     """
-    locked = {row["_id"] for row in pad.workflows.find({"locked": {"$exists": True}}, {"_id": 1})}
+    query: dict[str, Any] = {"locked": {"$exists": True}}
+    locked = {row["_id"]: row["locked"] for row in pad.workflows.find(query, {"locked": 1})}
     deadline = time.monotonic() + patience
     while locked and time.monotonic() < deadline:
         time.sleep(0.1)
-        query = {"_id": {"$in": list(locked)}, "locked": {"$exists": True}}
-        locked &= {row["_id"] for row in pad.workflows.find(query, {"_id": 1})}
-    if locked:
-        pad.workflows.update_many({"_id": {"$in": list(locked)}}, {"$unset": {"locked": True}})
-    return len(locked)
+        rows = pad.workflows.find({"_id": {"$in": list(locked)}, **query}, {"locked": 1})
+        still = {row["_id"]: row["locked"] for row in rows}
+        # Of another token, it is another's by now, who has held it for less.
+        locked = {each: token for each, token in locked.items() if still.get(each) == token}
+    released = 0
+    for each, token in locked.items():
+        as_seen = {"_id": each, "locked": token}
+        left = pad.workflows.update_one(as_seen, {"$unset": {"locked": True}})
+        released += int(left.modified_count)
+    return released
 
 
 def machine_fault(launch: Mapping[str, Any]) -> bool:
@@ -347,6 +365,28 @@ def fizzled_launches(
         yield firework, last_launch(pad, firework)
 
 
+def _unlinked(pad: LaunchPad) -> set[int]:
+    """Return the jobs that are in no workflow; a submission inserts its workflows first."""
+    jobs = {row["fw_id"] for row in pad.fireworks.find({}, {"fw_id": 1})}
+    for workflow in pad.workflows.find({}, {"nodes": 1}):
+        jobs.difference_update(workflow["nodes"])
+    return jobs
+
+
+def _half_recorded(pad: LaunchPad) -> Iterator[Finding]:
+    """Yield jobs whose end is recorded in them, but not in their workflow, with what they add."""
+    not_over = {"state": {"$ne": "COMPLETED"}}
+    states = [row.get("fw_states") or {} for row in pad.workflows.find(not_over, {"fw_states": 1})]
+    jobs = [int(job) for each in states for job, state in each.items() if state != "COMPLETED"]
+    ended = {"fw_id": {"$in": jobs}, "state": "COMPLETED"}
+    for firework in pad.fireworks.find(ended, FIELDS) if jobs else ():
+        # Asked after the job: whoever writes both holds the lock from before to after.
+        recorded = f"fw_states.{firework['fw_id']}"
+        unlocked = {"nodes": firework["fw_id"], "locked": {"$exists": False}}
+        if pad.workflows.find_one({**unlocked, recorded: {"$ne": "COMPLETED"}}, {"_id": 1}):
+            yield finding(firework, UNRECORDED)
+
+
 def _stuck(pad: LaunchPad) -> Iterator[Finding]:
     """Yield jobs that wait although every parent has ended."""
     fields = {**FIELDS, "spec._allow_fizzled_parents": 1}
@@ -354,7 +394,10 @@ def _stuck(pad: LaunchPad) -> Iterator[Finding]:
     if not waiting:
         return
     parents: dict[int, list[int]] = {}
-    for workflow in pad.workflows.find({"nodes": {"$in": list(waiting)}}, {"parent_links": 1}):
+    linked: set[int] = set()
+    fields = {"nodes": 1, "parent_links": 1}
+    for workflow in pad.workflows.find({"nodes": {"$in": list(waiting)}}, fields):
+        linked.update(workflow["nodes"])
         for child, above in workflow["parent_links"].items():
             parents[int(child)] = above
     wanted = list({parent for fw_id in waiting for parent in parents.get(fw_id, [])})
@@ -366,7 +409,8 @@ def _stuck(pad: LaunchPad) -> Iterator[Finding]:
     for fw_id, row in waiting.items():
         allowed = row.get("spec", {}).get("_allow_fizzled_parents")
         enough = ("COMPLETED", "FIZZLED") if allowed else ("COMPLETED",)
-        if all(states.get(parent) in enough for parent in parents.get(fw_id, [])):
+        over = all(states.get(parent) in enough for parent in parents.get(fw_id, []))
+        if over and fw_id in linked:
             yield finding(row, UNRECORDED)
 
 

@@ -232,3 +232,66 @@ def test_an_output_of_an_earlier_launch_or_release_is_replaced(
     take(pad, tmp_path)
     outputs.update([output(2)], key=["uuid", "index"])
     assert stored(pad) == [2]
+
+
+def links(pad: LaunchPad) -> tuple[int, set[int]]:
+    """Return how many jobs there are, and those that are in a workflow."""
+    nodes = {node for row in pad.workflows.find({}) for node in row["nodes"]}
+    return pad.fireworks.count_documents({}), nodes
+
+
+def interrupt(
+    pad: FencedLaunchPad, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]
+) -> None:
+    """Do something once between what an update writes of jobs and what it writes of workflows."""
+    upsert = FencedLaunchPad._upsert_fws
+    done: list[bool] = []
+
+    def then(self: FencedLaunchPad, *arguments: Any, **options: Any) -> dict[int, int]:
+        new = upsert(self, *arguments, **options)
+        if new and not done:
+            done.append(True)
+            act()
+        return new
+
+    monkeypatch.setattr(FencedLaunchPad, "_upsert_fws", then)
+
+
+def test_a_detour_is_linked_once_although_the_lock_was_lost_before_it_was(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, idle: Idle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = take(pad, tmp_path)
+    unlock = {"$unset": {"locked": True}}
+    interrupt(pad, monkeypatch, lambda: pad.workflows.update_one({}, unlock))
+    pad.complete_launch(launch, FWAction(detours=[Workflow([idle()])]))
+    number, linked = links(pad)
+    assert (number, len(linked)) == (3, 3), "none is left over and none is missing"
+    (detour,) = linked - {1, 2}
+    assert {row["fw_id"]: row["state"] for row in pad.fireworks.find({})} == {
+        job: "COMPLETED", 1: "WAITING", detour: "READY"
+    }  # fmt: skip
+    assert pad.workflows.find_one({})["fw_states"][str(detour)] == "READY"
+
+
+def test_no_worker_takes_a_job_before_it_is_linked(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, idle: Idle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = take(pad, tmp_path)
+    seen: list[int] = []
+    ready = {"state": "READY"}
+    interrupt(pad, monkeypatch, lambda: seen.append(pad.fireworks.count_documents(ready)))
+    pad.complete_launch(launch, FWAction(detours=[Workflow([idle()])]))
+    assert seen == [0]
+    assert pad.fireworks.count_documents(ready) == 1
+
+
+def test_a_worker_that_meets_a_job_in_no_workflow_does_not_run_it_and_goes_on(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, idle: Idle
+) -> None:
+    pad.fireworks.insert_one({**idle(_priority=9).to_db_dict(), "fw_id": 99, "state": "READY"})
+    worker = FWorker(name="one")
+    assert pad.checkout_fw(worker, str(tmp_path / "1")) == (None, None)
+    assert pad.fireworks.find_one({"fw_id": 99})["state"] == "FIZZLED"
+    firework, _ = pad.checkout_fw(worker, str(tmp_path / "2"))
+    assert firework is not None
+    assert firework.fw_id == job

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +19,7 @@ from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import WORKERS
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.recovery import diagnose, fizzled, recover
+from nearedge.launch.recovery import diagnose, fizzled, recover, release_stale_locks
 from nearedge.store.operations import MongoDatabase
 
 ALIVE = WorkerIdentity.of_this_process()
@@ -269,8 +272,61 @@ def test_a_worker_killed_before_it_told_the_children_leaves_none_waiting(
     fw_id = running(GONE)
     pad.launches.update_one({"fw_id": fw_id}, {"$set": COMPLETED})
     pad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "COMPLETED"}})
-    assert recover(pad, memory_database).ids("unrecorded") == (average_of(fw_id),)
+    assert diagnose(pad, memory_database).ids("unrecorded") == (fw_id, average_of(fw_id))
+    assert recover(pad, memory_database).ids("unrecorded") == (fw_id,)
     assert state(pad, average_of(fw_id)) == "READY"
+    assert recover(pad, memory_database).total == 0
+
+
+def test_a_worker_killed_before_it_linked_a_detour_leaves_it_linked_once(
+    pad: FencedLaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    idle: Callable[..., Firework],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed between the jobs and the workflow: the jobs are written, and the lock is left."""
+    site = running(GONE)
+    launch = pad.launches.find_one({"fw_id": site})["launch_id"]
+    action = FWAction(detours=[Workflow([idle(), idle()])])
+    with monkeypatch.context() as patched:
+        patched.setattr(Workflow, "to_db_dict", lambda self: sys.exit())
+        patched.setattr(FencedLaunchPad, "_locked", leaves_its_lock)
+        with pytest.raises(SystemExit):
+            pad.complete_launch(launch, action)
+    left = {row["fw_id"] for row in pad.fireworks.find({})} - {site, average_of(site)}
+    assert (state(pad, site), len(left)) == ("COMPLETED", 2)
+    assert recover(pad, memory_database).ids("unrecorded") == (site,)
+    (workflow,) = pad.workflows.find({})
+    added = set(workflow["nodes"]) - {site, average_of(site)}
+    assert (len(added), added & left) == (2, set())
+    assert {row["fw_id"] for row in pad.fireworks.find({})} == set(workflow["nodes"])
+    assert [state(pad, each) for each in added] == ["READY", "READY"]
+    assert state(pad, average_of(site)) == "WAITING", "until the detour has ended"
+    assert recover(pad, memory_database).total == 0
+
+
+@contextmanager
+def leaves_its_lock(pad: FencedLaunchPad, fw_id: int) -> Iterator[None]:
+    pad._acquire(fw_id, "token")
+    pad._lock = "token"
+    yield
+    pad._lock = None
+
+
+def test_a_lock_that_another_took_meanwhile_is_left_to_it(
+    pad: FencedLaunchPad, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fw_id = running(ALIVE)
+    pad.workflows.update_one({}, {"$set": {"locked": "0"}})
+    turns = iter(range(1, 1000))
+
+    def held_in_turn(_: float) -> None:
+        pad.workflows.update_one({}, {"$set": {"locked": str(next(turns))}})
+
+    monkeypatch.setattr(time, "sleep", held_in_turn)
+    assert release_stale_locks(pad, 0.2) == 0
+    assert "locked" in pad.workflows.find_one({"nodes": fw_id})
 
 
 def test_a_lock_that_a_killed_worker_left_is_released(
