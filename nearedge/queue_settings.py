@@ -34,6 +34,9 @@ def clock(seconds: int) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
+START_SECONDS = 30
+"""What a batch job may need before its workers look for work."""
+
 Duration = Annotated[int, BeforeValidator(read_duration)]
 Word = Annotated[str, Field(pattern=_WORD)]
 
@@ -78,6 +81,11 @@ class Resources(BaseModel):
     pack: bool = Field(
         False, description="Many runs, one after the other, in one job; otherwise a job for each."
     )
+
+    @property
+    def longest_run(self) -> int:
+        """Seconds that a run may be expected to take so that a packed job begins it."""
+        return self.walltime - self.margin - START_SECONDS
 
     @field_validator("options", "setup")
     @classmethod
@@ -133,22 +141,39 @@ class QueueSettings(BaseModel):
         {}, description="For one code each; beats what stands under all."
     )
 
-    def resources(self, name: str) -> Resources:
+    def resources(self, name: str, pack: bool | None = None) -> Resources:
         """Return what a job for the code, or other class of work, asks for.
+
+        Parameters
+        ----------
+        name
+            The class of work.
+        pack
+            Beats what is stated about packing; None: as stated.
 
         Raises
         ------
         SettingsError
-            If the margin leaves no time to work.
+            If the margin leaves no time to work, or a packed job would never begin a run.
         """
         stated = USUAL.get(name, {}) | self.all.model_dump(exclude_unset=True)
         if own := self.codes.get(name):
             stated |= own.model_dump(exclude_unset=True)
+        if pack is not None:
+            stated["pack"] = pack
         resources = Resources(**stated)
         if resources.walltime < 2 * resources.margin:
             raise SettingsError(
                 f"queue, {name}: a walltime of {clock(resources.walltime)} with a margin of "
                 f"{clock(resources.margin)} leaves no time to work: raise one or lower the other."
+            )
+        # What is light is begun however little time is left.
+        if resources.pack and name != "light" and resources.expected >= resources.longest_run:
+            raise SettingsError(
+                f"queue, {name}: a packed job would never begin a run that is expected to take "
+                f"{clock(resources.expected)}: its walltime of {clock(resources.walltime)}, less "
+                f"the margin and the start, leaves {clock(resources.longest_run)}. Raise the "
+                "walltime, lower `expected`, or do not pack."
             )
         return resources
 

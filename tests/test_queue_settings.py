@@ -78,6 +78,17 @@ def test_a_margin_that_leaves_no_time_is_refused() -> None:
         queue.resources("feff")
 
 
+def test_a_packed_job_that_would_never_begin_a_run_is_refused() -> None:
+    queue = QueueSettings.model_validate({"all": {"expected": "01:00:00"}})
+    for name, pack in (("feff", None), ("vasp", True)):
+        with pytest.raises(SettingsError, match=f"queue, {name}: a packed job would never begin"):
+            queue.resources(name, pack)
+    for name, pack in (("feff", False), ("vasp", None), ("light", None)):
+        queue.resources(name, pack)
+    long = QueueSettings.model_validate({"all": {"expected": 3600, "walltime": "01:10:00"}})
+    assert long.resources("feff").pack
+
+
 def test_workers_are_given_the_section_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,11 +121,13 @@ def _again_and_again(
 ) -> None:
     """Look until interrupted; what cannot be done now is tried again at the next look."""
     told: set[str] = set()
+    too_long: Counter[str] = Counter()
     while True:
         try:
             brake.look()
             done = _look(scheduler, settings, wanted, brake)
-            if done.submitted or done.refused:
+            if done.submitted or done.refused or not done.too_long <= too_long:
+                too_long = done.too_long
                 _tell(done, wanted, as_json=as_json)
         except NearEdgeError as error:
             say(f"{error} Trying again in {interval:.0f} s.", style="yellow")
@@ -138,13 +141,24 @@ def _again_and_again(
 def _tell(done: Pass, wanted: Wanted, *, as_json: bool) -> None:
     if as_json:
         rows = [asdict(job) | {"folder": str(job.folder)} for job in done.submitted]
-        counts = {"refused": done.refused, "in_queue": done.in_queue, "ready": dict(done.ready)}
+        counts = {
+            "refused": done.refused,
+            "in_queue": done.in_queue,
+            "ready": dict(done.ready),
+            "too_long": dict(done.too_long),
+        }
         show_json({"submitted": rows} | counts, indent=None)
         return
     for job in done.submitted:
         show(f"{job.batch_id}: {job.job_class}, {job.label}")
     for name, why in done.refused.items():
         say(f"Error: {name}: {why}", style="red")
+    for name, number in done.too_long.items():
+        say(
+            f"{counted(number, 'run')} of {name} had longer than a pilot's walltime allows before, "
+            f"and had not ended: raise queue.codes.{name}.walltime, or give --no-pack.",
+            style="yellow",
+        )
     ready = sum(done.ready.values())
     if not ready:
         show("Nothing is ready to run.")

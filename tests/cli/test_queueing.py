@@ -92,7 +92,7 @@ def test_what_was_submitted_is_told_as_json_too(
     (job,) = said.pop("submitted")
     assert (job["batch_id"], job["job_class"]) == ("pbs:77", "feff")
     assert Path(job["folder"]).is_dir()
-    assert said == {"refused": {}, "in_queue": 0, "ready": {"feff": 1}}
+    assert said == {"refused": {}, "in_queue": 0, "ready": {"feff": 1}, "too_long": {}}
     assert nearedge("queue").out == "Nothing is ready to run.\n"
 
 

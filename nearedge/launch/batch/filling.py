@@ -20,6 +20,7 @@ from nearedge.launch.batch.reservation import (
     task_of,
 )
 from nearedge.launch.batch.script import batch_folder, job_of
+from nearedge.launch.worker import AT_LEAST
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
 from nearedge.store.operations import operation
@@ -52,9 +53,7 @@ class Wanted:
 
     def packed(self, job_class: str, settings: Settings) -> bool:
         """Whether this class is worked by pilots."""
-        if job_class == LIGHT:
-            return True
-        return settings.batch.resources(job_class).pack if self.pack is None else self.pack
+        return job_class == LIGHT or settings.batch.resources(job_class, self.pack).pack
 
 
 @dataclass
@@ -71,12 +70,16 @@ class Pass:
         Jobs of this user before.
     ready
         Fireworks that were ready before, by class.
+    too_long
+        Of these, runs that no pilot would begin: they had longer than its walltime allows before,
+        and had not ended.
     """
 
     submitted: list[BatchJob] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     in_queue: int = 0
     ready: Counter[str] = field(default_factory=Counter)
+    too_long: Counter[str] = field(default_factory=Counter)
 
 
 def refuse_unreachable(settings: Settings, scheduler: SchedulerName) -> None:
@@ -126,6 +129,8 @@ def fill(
     ------
     LaunchError
         If the scheduler does not say how many jobs are in its queue; nothing is submitted then.
+    SettingsError
+        If the settings leave the jobs of a class with ready work no time for it.
     """
     settle_half_made(pad, scheduler)
     done = Pass(in_queue=jobs_in_queue(scheduler, settings.batch), ready=ready(pad, wanted.project))
@@ -133,6 +138,8 @@ def fill(
     count = Counter({name: n for name, n in done.ready.items() if n and wanted.takes(name)})
     for name in skip:
         del count[name]
+    done.too_long = _too_long(pad, count, settings, wanted)
+    count -= done.too_long
     missing = _missing_pilots(count, pilots_alive(pad, wanted.project), settings, wanted)
     for name, number in missing.items():
         for _ in range(min(number, room - len(done.submitted))):
@@ -154,6 +161,21 @@ def fill(
             break
         done.submitted.append(one)
     return done
+
+
+def _too_long(
+    pad: LaunchPad, count: Counter[str], settings: Settings, wanted: Wanted
+) -> Counter[str]:
+    """Count the ready runs that pilots would leave: one would follow the other for ever."""
+    found: Counter[str] = Counter()
+    for name in count:
+        if name == LIGHT or not wanted.packed(name, settings):
+            continue
+        longest = settings.batch.resources(name).longest_run
+        of_these = of_classes([name], wanted.project)
+        query = {**of_these, "state": "READY", AT_LEAST: {"$gte": longest}}
+        found[name] = pad.fireworks.count_documents(query)
+    return +found
 
 
 def _missing_pilots(

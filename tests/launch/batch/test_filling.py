@@ -10,6 +10,7 @@ import pytest
 from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.cli.queueing import _tell
 from nearedge.errors import LaunchError
 from nearedge.launch.batch import adapter, filling, pilots
 from nearedge.launch.batch.adapter import BatchAdapter
@@ -96,6 +97,24 @@ def test_a_pilot_is_submitted_for_as_many_runs_as_it_gets_done(
     row = pad.db[PILOTS].find_one({"_id": "slurm:101"})
     assert (row["state"], row["codes"], row["cores"]) == ("submitted", ["feff"], 2)
     assert fill(pad, "slurm", settings, Wanted(max_jobs=5)).submitted == [], "they wait already"
+
+
+def test_no_pilot_is_submitted_for_a_run_that_it_would_not_begin_and_that_is_said(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add(kind="site", code="feff", at_least_seconds=7000.0)
+    done = fill(pad, "slurm", settings, Wanted(max_jobs=5))
+    assert (done.submitted, done.too_long) == ([], {"feff": 1})
+    _tell(done, Wanted(max_jobs=5), as_json=False)
+    assert "raise queue.codes.feff.walltime" in " ".join(capsys.readouterr().err.split())
+    add(kind="site", code="feff", at_least_seconds=100.0)
+    assert len(fill(pad, "slurm", settings, Wanted(max_jobs=5)).submitted) == 1
+    one_by_one = fill(pad, "slurm", settings, Wanted(max_jobs=5, pack=False))
+    assert len(one_by_one.submitted) == 2, "each of them fizzles where its time is too short"
 
 
 def test_a_pilot_that_has_ended_is_replaced_while_work_is_left(
