@@ -2,17 +2,16 @@
 
 A Firework that names it is given out as one that does nothing but raise `JobRefused`. FireWorks
 then treats it as any job that ends by an error: it fizzles, once, with that error, and is not made
-ready again. What it held is kept in it as text.
+ready again. What the database holds of it is left as it is: whoever trusts its module runs it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fireworks import FiretaskBase, explicit_serialize
-from fireworks.core.firework import Launch, Workflow
+from fireworks.core.firework import Firework, Launch, Workflow
 from fireworks.core.launchpad import get_action_from_gridfs
 from jobflow.core.store import JobStore
 
@@ -20,8 +19,8 @@ from nearedge.errors import JobRefused
 from nearedge.launch.allowed import SPEC_KEYS, refused_content, refused_spec
 from nearedge.launch.fencing import FencedLaunchPad
 
-_LONGEST_TEXT = 100_000
-"""Characters of a refused spec that are kept."""
+_OF_A_RUN = ("state", "launches", "archived_launches", "updated_on")
+"""What changes of a refused Firework by its being run, ended or put back."""
 
 
 @explicit_serialize
@@ -32,11 +31,9 @@ class RefusedTask(FiretaskBase):  # type: ignore[misc]  # FireWorks has no types
     ----------
     reason
         Why not.
-    refused
-        The spec that was refused, as JSON; it is never read by NearEdge.
     """
 
-    required_params = ("reason", "refused")
+    required_params = ("reason",)
 
     def run_task(self, fw_spec: Mapping[str, object]) -> None:
         """Raise, whatever the spec.
@@ -85,10 +82,17 @@ class GuardedLaunchPad(FencedLaunchPad):
         reason = refused_spec(spec, self.trusted)
         if reason is None:
             return stored
-        text = json.dumps(spec, default=str)[:_LONGEST_TEXT]
-        task = {"_fw_name": RefusedTask._fw_name, "reason": reason, "refused": text}
+        task = {"_fw_name": RefusedTask._fw_name, "reason": reason}
         plain = {key: value for key, value in spec.items() if _is_plain(key, value)}
         return {**stored, "spec": {**plain, "_tasks": [task]}}
+
+    def _write(self, condition: dict[str, Any], firework: Firework) -> bool:
+        """Write a Firework that was read before, but not what stands for a refused spec."""
+        if not any(isinstance(task, RefusedTask) for task in firework.tasks):
+            return super()._write(condition, firework)
+        content = firework.to_db_dict()
+        change = {"$set": {field: content[field] for field in _OF_A_RUN}}
+        return int(self.fireworks.update_one(condition, change).matched_count) == 1
 
     def harmless_launch(self, launch: dict[str, Any]) -> dict[str, Any]:
         """Return a stored launch with its action, if that is not refused."""
