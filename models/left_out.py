@@ -101,7 +101,7 @@ def state_alike(
 
     if not isinstance(head, NetworkHead):
         return head, left_out
-    judged = head.with_bars_of(rows, left_out)
+    judged = head.with_bars_of(rows.targets, rows.groups, left_out)
     std = judged.bars.std(left_out.distance[:, None])
     return judged, HeadPrediction(left_out.mean, std, left_out.distance)
 

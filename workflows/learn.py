@@ -13,15 +13,16 @@ from monty.json import MontyDecoder, jsanitize
 
 from nearedge.errors import DatasetError, ModelError
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.makers.learning.evaluate import EvaluateMaker, EvaluateOutcome
+from nearedge.makers.learning.evaluate import HELD_OUT, EvaluateMaker, EvaluateOutcome
 from nearedge.makers.learning.featurize import FeaturizeMaker, featurizer_of
-from nearedge.makers.learning.freeze import FreezeMaker, frozen_listing
-from nearedge.makers.learning.plan import checked_options
+from nearedge.makers.learning.freeze import FreezeMaker, expected_parts, frozen_listing
+from nearedge.makers.learning.plan import checked_head, checked_options
 from nearedge.makers.learning.train import TrainMaker
-from nearedge.models.heads import head_kind
 from nearedge.schemas.document import content_hash
 from nearedge.settings import Settings
 from nearedge.store.connection import connect
+from nearedge.store.learned import DatasetStore
+from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import SpectrumQuery
 from nearedge.workflows.once import Submitted, outputs_of, submit_once
 
@@ -135,8 +136,8 @@ def submit_learning(
     WeightsError
         If the featurizer's weights are missing or damaged.
     """
-    kind = head_kind(maker.train_maker.head)
-    checked_options(kind, maker.train_maker.options)
+    trained = maker.train_maker
+    kind = checked_head(trained.head, trained.options, trained.folds)
     if maker.finetune_maker is not None and not kind.fine_tunes:
         raise ModelError(
             f"A {kind.name} model cannot be fine-tuned: take a network such as residual, or leave "
@@ -144,20 +145,42 @@ def submit_learning(
         )
     featurizer_of(maker.featurize_maker.featurizer)
     database = connect(settings)
+    # Whether each model can be judged: a fine-tuned one is not trained with folds.
+    judges_itself = kind.tells_left_out(checked_options(kind, trained.options)) or (
+        trained.folds > 0 and maker.finetune_maker is None
+    )
     for query in queries:
         frozen_listing(database, query)
+        if not judges_itself:
+            _check_judged(database, query, maker)
     asked = [query.model_dump(mode="json") for query in queries]
     identifier = content_hash(["learn", jsanitize(maker.as_dict(), strict=True), asked])[:16]
     flow = maker.make(queries, {"learn_id": identifier})
     return identifier, submit_once(flow, ("learn_id", identifier), settings)
 
 
+def _check_judged(database: MongoDatabase, query: SpectrumQuery, maker: LearnFlowMaker) -> None:
+    parts = expected_parts(database, query, maker.freeze_maker.split)
+    if not set(parts) & {maker.evaluate_maker.part, *HELD_OUT}:
+        tuned = maker.finetune_maker is not None
+        raise ModelError(
+            f"Nothing of {query.absorber} would be left to judge a {maker.train_maker.head} model "
+            "by, which cannot tell by itself how it predicts materials left out: choose a split "
+            f"that keeps some{'' if tuned else ', or train with folds'}."
+        )
+
+
 def learning_outcomes(identifier: str, settings: Settings) -> list[EvaluateOutcome]:
-    """Return how good the models of a learning flow are: the newest judgement of each."""
-    newest: dict[tuple[str, str], EvaluateOutcome] = {}
+    """Return how good the models of a learning flow are: the newest judgement of each.
+
+    After new spectra, that on the newest data set of an element and code.
+    """
+    datasets = DatasetStore(connect(settings))
+    newest: dict[tuple[str, str, str], EvaluateOutcome] = {}
     for each in outputs_of({"learn_id": identifier, "kind": "evaluate"}, settings):
         outcome: EvaluateOutcome = MontyDecoder().process_decoded(each)
-        newest.setdefault((outcome.name, outcome.dataset_id), outcome)
+        dataset = datasets.get(outcome.dataset_id)
+        newest.setdefault((outcome.name, dataset.absorber, dataset.code), outcome)
     return list(reversed(newest.values()))
 
 
@@ -172,6 +195,6 @@ def _names(dataset: str, queries: Sequence[SpectrumQuery]) -> list[str]:
         "-".join(filter(None, [dataset, query.absorber, query.code if several else None]))
         for query in queries
     ]
-    if len(set(names)) < len(names):
-        raise DatasetError(f"Two of the queries to learn from are {names[0]}: make one of both.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DatasetError(f"Two of the queries to learn from are {twice[0]}: make one of both.")
     return names

@@ -9,8 +9,10 @@ from jobflow.core.flow import Flow
 from jobflow.core.maker import Maker
 from monty.json import MontyDecoder
 
-from nearedge.errors import DatasetError
+from nearedge.errors import DatasetError, ModelError
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.makers.learning.plan import END_TO_END, checked_head
+from nearedge.makers.learning.rows import part_numbers
 from nearedge.makers.learning.search import (
     ChooseMaker,
     SearchOutcome,
@@ -19,7 +21,6 @@ from nearedge.makers.learning.search import (
     usual_space,
 )
 from nearedge.makers.learning.train import TrainMaker
-from nearedge.models.heads import head_kind
 from nearedge.schemas.trial import Dimension
 from nearedge.settings import Settings
 from nearedge.store.connection import connect
@@ -90,12 +91,22 @@ def submit_search(
     ------
     DatabaseError
         If a data set is not there.
+    DatasetError
+        If a data set lacks a part.
     ModelError
-        If the head has nothing to vary.
+        If there is no such head or option, or the head has nothing to vary or cannot be searched.
     """
     datasets = [DatasetStore(connect(settings)).get(name) for name in dataset]
     train_maker = maker.train_maker
-    space = maker.space or usual_space(head_kind(train_maker.head), train_maker.options)
+    kind = checked_head(train_maker.head, train_maker.options, train_maker.folds)
+    if kind.name == END_TO_END:
+        raise ModelError(
+            f"The options of an {END_TO_END} model cannot be searched: it is not trained with "
+            "materials left out."
+        )
+    for each in datasets:
+        part_numbers(each, train_maker.parts)
+    space = maker.space or usual_space(kind, train_maker.options)
     identifier = search_id(train_maker, datasets, space)
     flow = replace(maker, space=space).make(
         [each.dataset_id for each in datasets], {"search_id": identifier}

@@ -107,6 +107,7 @@ def evaluate_model(
 ) -> EvaluateOutcome:
     """Judge a model; see `EvaluateMaker`."""
     card = model.card
+    _check_fits(model, dataset)
     part = part or usual_part(database, model, dataset)
     left_aside: list[str] = []
     if part is None:

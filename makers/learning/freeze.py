@@ -153,8 +153,7 @@ def freeze_dataset(
     split = split or Split()
     store = SpectraStore(database)
     found = frozen_listing(database, query)
-    structures = store.structures({row.structure_key for row in found})
-    rows = with_materials([_row(row, structures[row.structure_key]) for row in found])
+    rows = _listed(store, found)
     left_out = {
         row.label: (refused or {})[row.structure_key]
         for row in rows
@@ -210,6 +209,23 @@ def freeze_dataset(
         left_out=left_out,
         missing=missing,
     )
+
+
+def expected_parts(database: MongoDatabase, query: SpectrumQuery, split: Split) -> list[str]:
+    """Return the parts that a data set of a query would have, if all its spectra can be used.
+
+    Raises
+    ------
+    DatasetError
+        As `frozen_listing`.
+    """
+    rows = _listed(SpectraStore(database), frozen_listing(database, query))
+    return list(split.divide(rows))
+
+
+def _listed(store: SpectraStore, found: Sequence[SpectrumRow]) -> list[DatasetRow]:
+    structures = store.structures({row.structure_key for row in found})
+    return with_materials([_row(row, structures[row.structure_key]) for row in found])
 
 
 def frozen_listing(database: MongoDatabase, query: SpectrumQuery) -> list[SpectrumRow]:

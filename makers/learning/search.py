@@ -358,7 +358,8 @@ def _score(rows: TrainingRows, found: HeadPrediction) -> float:
 
 def _left_out(plan: Plan, rows: TrainingRows, folds: int, folder: Path) -> HeadPrediction:
     kind = head_kind(plan.head)
-    if folds == 0:
+    # Of a head that cannot tell, a training on all rows would say nothing.
+    if folds == 0 and kind.tells_left_out(plan.options):
         fitted = kind.fit(rows, plan.options, seed=plan.seed, checkpoints=folder / "training")
         if fitted.left_out is not None:
             return fitted.left_out

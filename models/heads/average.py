@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from safetensors import SafetensorError
 from scipy.optimize import nnls
 
 from nearedge.errors import ModelError
-from nearedge.models.heads import Head, head_kind
+from nearedge.models.heads import Head, head_kind, head_names
 from nearedge.models.heads.base import Fitted, HeadPrediction, TrainingRows
 from nearedge.models.heads.members import Settings, member_options, pack, read_settings, unpack
 from nearedge.models.uncertainty.conformal import row_weights, rows_of_groups
@@ -25,6 +25,8 @@ from nearedge.models.uncertainty.scaling import IntervalScale
 from nearedge.spectra.spectrum import FloatArray
 
 Scalar = bool | int | float | str
+_NO_MEMBERS = ("average", "end_to_end")
+"""Kinds that do not learn from features alone, or are this one."""
 _FIRM = 1e3
 """Weight, in units of the spectra, of the demand that the weights add up to one."""
 
@@ -49,7 +51,22 @@ class AverageOptions(BaseModel):
         kinds = value.split(",")
         if len(kinds) < 2 or len(set(kinds)) < len(kinds):
             raise ValueError("name two kinds of head or more, each once")
+        known = [kind for kind in head_names() if kind not in _NO_MEMBERS]
+        if strange := [kind for kind in kinds if kind not in known]:
+            raise ValueError(f"there is no head {strange[0]!r} to average, only {', '.join(known)}")
         return value
+
+    @model_validator(mode="after")
+    def _fit_the_kinds(self) -> Self:
+        # Else the last kind's would be found wrong when the others have been trained.
+        for kind, settings in read_settings(self.settings).items():
+            if kind not in self.kinds.split(","):
+                raise ValueError(f"settings are of the kinds {self.kinds}, not of {kind!r}")
+            try:
+                member_options(kind, settings)
+            except (ModelError, TypeError, ValueError) as error:
+                raise ValueError(str(error)) from None
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +156,16 @@ class AverageHead:
         members = {kind: fit.head for kind, fit in fits.items()}
         head = cls(members, weights, rows.targets.mean(axis=0), factor, facts)
         return Fitted(head, left_out, history)
+
+    @classmethod
+    def tells_left_out(cls, options: AverageOptions | None = None) -> bool:
+        """It does where every kind in it does."""
+        chosen = options or AverageOptions()
+        settings = read_settings(chosen.settings)
+        return all(
+            head_kind(kind).tells_left_out(member_options(kind, settings.get(kind, {})))
+            for kind in chosen.kinds.split(",")
+        )
 
     @property
     def size(self) -> int:

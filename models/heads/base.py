@@ -138,6 +138,10 @@ class Head(Protocol):
             If there is too little to learn from, or the parent is of another kind or shape.
         """
 
+    @classmethod
+    def tells_left_out(cls, options: Any = None) -> bool:
+        """Tell whether `fit` with some options predicts each row with its material left out."""
+
     @property
     def mean(self) -> FloatArray:
         """Mean training spectrum, shape ``(points,)``: what a model must beat."""

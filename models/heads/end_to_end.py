@@ -176,6 +176,11 @@ class EndToEndHead:
         """Mean training spectrum, shape ``(points,)``."""
         return self.head.mean
 
+    @classmethod
+    def tells_left_out(cls, options: EndToEndOptions | None = None) -> bool:
+        """It does not, nor can it be trained with folds."""
+        return False
+
     @property
     def size(self) -> int:
         """Features per site that it takes."""

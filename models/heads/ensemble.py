@@ -132,6 +132,11 @@ class EnsembleHead:
         head = cls(tuple(members), rows.targets.mean(axis=0), bars, facts)
         return Fitted(head, judged, history)
 
+    @classmethod
+    def tells_left_out(cls, options: EnsembleOptions | None = None) -> bool:
+        """It does where its members leave materials out."""
+        return (options or EnsembleOptions()).folds > 0
+
     @property
     def size(self) -> int:
         """Features per site that it takes."""

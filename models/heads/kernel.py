@@ -121,6 +121,11 @@ class KernelHead:
         )
         return Fitted(head, found.left_out)
 
+    @classmethod
+    def tells_left_out(cls, options: KernelOptions | None = None) -> bool:
+        """It does, in closed form."""
+        return True
+
     @property
     def size(self) -> int:
         """Features per site that it takes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -214,13 +214,30 @@ class NetworkHead(ABC):
     def _with_bars(self, rows: TrainingRows, held: IntArray) -> Self:
         if len(held) == 0:
             return self
-        return self.with_bars_of(rows.take(held), self.predict(rows.features[held]))
+        groups = [rows.groups[number] for number in held]
+        return self.with_bars_of(rows.targets[held], groups, self.predict(rows.features[held]))
 
-    def with_bars_of(self, rows: TrainingRows, found: HeadPrediction) -> Self:
-        """Return the head with error bars fitted to predictions of rows not learned."""
-        errors = rows.targets - found.mean
-        bars = ErrorBars.fit(errors, found.distance[:, None], rows.groups)
+    def with_bars_of(
+        self, targets: FloatArray, groups: Sequence[Hashable], found: HeadPrediction
+    ) -> Self:
+        """Return the head with error bars fitted to predictions of rows not learned.
+
+        Parameters
+        ----------
+        targets
+            Shape ``(rows, points)``.
+        groups
+            The material of each row.
+        found
+            What was predicted for these rows.
+        """
+        bars = ErrorBars.fit(targets - found.mean, found.distance[:, None], groups)
         return replace(self, bars=bars)
+
+    @classmethod
+    def tells_left_out(cls, options: TrainingOptions | None = None) -> bool:
+        """Not by one training: it takes folds."""
+        return False
 
     @property
     def size(self) -> int:

@@ -234,6 +234,7 @@ def _train(
 ) -> None:
     from nearedge.cli.applying import featurize_stored
     from nearedge.cli.jobs_here import run_here
+    from nearedge.makers.learning.plan import checked_head
     from nearedge.makers.learning.rows import part_numbers
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
@@ -244,9 +245,12 @@ def _train(
     frozen = [DatasetStore(database).get(each) for each in datasets]
     for each in frozen:
         part_numbers(each, maker.parts)
-    featurizer = maker.featurizer
+    head, featurizer = maker.head, maker.featurizer
     if parent is not None:
-        featurizer = ModelStore(database).card(parent).featurizer.name
+        card = ModelStore(database).card(parent)
+        head, featurizer = card.head, card.featurizer.name
+    # Before the features, which can take hours.
+    checked_head(head, maker.options, maker.folds)
     keys = sorted({row.structure_key for each in frozen for row in each.rows})
     with only_data_on_stdout():
         with progress("Featurizing", len(keys)) as step:

@@ -81,6 +81,7 @@ def test_what_stopped_at_a_step_goes_on_there_and_ends_with_judged_models(
         (("--absorber", "Ti", "--code", "feff,elk"), "No site spectrum"),
         (("--absorber", "Ti", "--head", "oracle"), "oracle"),
         (("--absorber", "Ti", "--set", "ridge=much"), "ridge"),
+        (("--absorber", "Ti", "--head", "residual", "--split", "all"), "would be left to judge"),
         (("--absorber", "Ti", "--featurizer", "tarot"), "tarot"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -42,3 +44,8 @@ def test_a_kernel_needs_no_such_thing(make_synthetic: Make) -> None:
     head = KernelHead.fit(rows).head
     left_out = HeadPrediction(rows.targets, np.ones_like(rows.targets), np.ones(len(rows.targets)))
     assert state_alike(head, rows, left_out) == (head, left_out)
+
+
+def test_who_leaves_out_materials_of_a_kernel_imports_no_network() -> None:
+    code = "import sys, nearedge.models.left_out; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

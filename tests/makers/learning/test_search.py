@@ -9,7 +9,7 @@ import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
-from nearedge.errors import ModelError
+from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning import search
 from nearedge.makers.learning.freeze import freeze_dataset
 from nearedge.makers.learning.search import ChooseMaker, SearchOutcome, TrialMaker, usual_space
@@ -19,7 +19,7 @@ from nearedge.schemas.trial import Dimension
 from nearedge.settings import get_settings
 from nearedge.store.learned import ModelStore
 from nearedge.store.trials import TrialStore
-from nearedge.workflows.search import SearchFlowMaker
+from nearedge.workflows.search import SearchFlowMaker, submit_search
 
 from .copper import QUERY
 
@@ -136,3 +136,40 @@ def test_a_range_that_is_none_is_refused(given: dict[str, Any]) -> None:
 def test_nothing_is_written_outside_the_database(frozen: Any, tmp_path: Path) -> None:
     trial(1)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_head_that_cannot_tell_is_trained_by_folds_alone(
+    frozen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[int] = []
+    fit = KernelHead.fit.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[KernelHead], rows: Any, *given: Any, **more: Any) -> Any:
+        fits.append(len(rows.features))
+        return fit(cls, rows, *given, **more)
+
+    monkeypatch.setattr(KernelHead, "fit", classmethod(counted))
+    monkeypatch.setattr(KernelHead, "tells_left_out", classmethod(lambda *_: False))
+    assert trial(0).state == "completed"
+    assert len(fits) == search.FOLDS
+    assert max(fits) < 12
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"options": {"rigde": 1}}, "no option 'rigde'"),
+        ({"parts": ("learn",)}, "no part 'learn'"),
+        ({"head": "end_to_end"}, "cannot be searched"),
+    ],
+)
+def test_a_search_that_cannot_come_to_anything_is_refused_before_it_is_queued(
+    frozen: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], reason: str
+) -> None:
+    monkeypatch.setattr("nearedge.workflows.search.connect", lambda _: frozen)
+    queued: list[object] = []
+    monkeypatch.setattr("nearedge.workflows.search.submit_once", lambda *a: queued.append(a))
+    maker = SearchFlowMaker(train_maker=TrainMaker(**change), space=SPACE)
+    with pytest.raises((ModelError, DatasetError), match=reason):
+        submit_search(maker, ["cu"], get_settings())
+    assert not queued

@@ -15,7 +15,7 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from nearedge.errors import DatabaseError, DatasetError, ModelError
-from nearedge.makers.learning.evaluate import EvaluateMaker, evaluate_model
+from nearedge.makers.learning.evaluate import EvaluateMaker, EvaluateOutcome, evaluate_model
 from nearedge.makers.learning.featurize import FeaturizeMaker, featurize_structures
 from nearedge.makers.learning.freeze import FreezeMaker, freeze_dataset
 from nearedge.makers.learning.grids import choose_grid
@@ -28,11 +28,13 @@ from nearedge.models.registry import save_folder
 from nearedge.models.trained import TrainedModel
 from nearedge.schemas import GridDoc
 from nearedge.schemas.document import content_hash
+from nearedge.settings import get_settings
 from nearedge.spectra.grid import omnixas_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, Spectrum
 from nearedge.store.features import FeatureStore
 from nearedge.store.learned import DatasetStore, ModelStore
 from nearedge.store.queries import SpectrumQuery
+from nearedge.workflows import learn
 from nearedge.workflows.learn import LearnFlowMaker
 
 from .copper import MATERIALS, QUERY, LatticeFeaturizer, add, crystal, keys, record
@@ -444,6 +446,35 @@ def test_of_several_elements_a_universal_model_is_judged_on_each(database: Any) 
         assert outcome.metrics["eta"].value == pytest.approx(
             card.metrics[f"{element}_val_eta"].value
         )
+
+
+def test_after_new_spectra_the_verdicts_on_the_newest_data_set_are_shown(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feff, vasp = (SpectrumQuery(absorber="Cu", code=code) for code in ("feff", "vasp"))
+    before = freeze_dataset(database, "cu", feff)
+    add(database, record("mp-60", 5.5), record("mp-60", 5.5, code="vasp"))
+    after = freeze_dataset(database, "cu", feff)
+    other = freeze_dataset(database, "other", vasp)
+    newest_first = [
+        EvaluateOutcome(model_id="m", name="cu", dataset_id=each.dataset_id, part="cv", metrics={})
+        for each in (other, after, before)
+    ]
+    monkeypatch.setattr(learn, "connect", lambda _: database)
+    monkeypatch.setattr(
+        learn, "outputs_of", lambda *_: [each.model_dump() for each in newest_first]
+    )
+    monkeypatch.setattr(
+        "monty.json.MontyDecoder.process_decoded", lambda _, each: EvaluateOutcome(**each)
+    )
+    found = learn.learning_outcomes("id", get_settings())
+    assert [each.dataset_id for each in found] == [after.dataset_id, other.dataset_id]
+
+
+def test_the_name_that_stands_twice_is_told() -> None:
+    nickel = SpectrumQuery(absorber="Ni")
+    with pytest.raises(DatasetError, match="to learn from are cu-Ni:"):
+        LearnFlowMaker(freeze_maker=FreezeMaker(dataset="cu")).make([QUERY, nickel, nickel])
 
 
 @pytest.mark.parametrize("queries", [[], [QUERY, SpectrumQuery()], [QUERY, QUERY]])

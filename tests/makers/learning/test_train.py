@@ -77,6 +77,10 @@ class LineHead:
         square = inputs.T @ inputs + (options or LineOptions()).ridge * np.eye(inputs.shape[1])
         return Fitted(cls(np.linalg.solve(square, inputs.T @ rows.targets)))
 
+    @classmethod
+    def tells_left_out(cls, options: LineOptions | None = None) -> bool:
+        return False
+
     @property
     def mean(self) -> FloatArray:
         return self.weights[-1]

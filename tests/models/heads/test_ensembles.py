@@ -206,3 +206,28 @@ def test_options_that_fit_no_member_are_refused(make_synthetic: Make) -> None:
     options = EnsembleOptions(settings='{"depht": 3}')
     with pytest.raises(ModelError, match="no such option"):
         EnsembleHead.fit(TrainingRows(*make_synthetic(5)), options)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"kinds": "kernel,oracle"}, "no head 'oracle' to average"),
+        ({"kinds": "kernel,end_to_end"}, "no head 'end_to_end' to average"),
+        ({"settings": '{"kernal": {"ridge": 0.1}}'}, "not of 'kernal'"),
+        ({"settings": '{"kernel": {"rigde": 0.1}}'}, "rigde"),
+        ({"settings": '{"kernel": 3}'}, "settings"),
+    ],
+)
+def test_a_wrong_kind_or_setting_of_an_average_is_found_before_anything_is_trained(
+    options: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        AverageOptions(**options)
+
+
+def test_a_head_says_whether_it_will_tell_of_materials_left_out() -> None:
+    assert KernelHead.tells_left_out()
+    assert EnsembleHead.tells_left_out()
+    assert not EnsembleHead.tells_left_out(EnsembleOptions(folds=0))
+    assert AverageHead.tells_left_out()
+    assert not AverageHead.tells_left_out(AverageOptions(kinds="kernel,residual"))
