@@ -22,6 +22,7 @@ from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import ASK_SECONDS
 from nearedge.launch.batch.classes import class_of, of_classes
 from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
+from nearedge.launch.heartbeat import stands_still
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
@@ -131,9 +132,11 @@ def _number(launch: dict[str, Any]) -> str | None:
 
 @operation
 def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
-    """Bring reservations to an end that a submitter, killed on this machine, left; return how many.
+    """Bring reservations to an end that a killed submitter left; return how many.
 
-    One whose job is in the queue gets its number; the others are given up.
+    A submitter here is asked itself; one elsewhere, or from before this machine was started again,
+    is gone when its reservation stands still for as long as a worker's sign of life may. One whose
+    job is in the queue gets its number; the others are given up.
     """
     left = list(_half_made(pad))
     if not left:
@@ -154,8 +157,13 @@ def _half_made(pad: LaunchPad) -> Iterator[dict[str, Any]]:
     fields = {"launch_id": 1, "launch_dir": 1, "state_history": 1, "fworker.name": 1}
     for launch in pad.launches.find({"state": "RESERVED"}, fields):
         submitter = WorkerIdentity.parse(launch["fworker"]["name"])
-        gone = submitter is not None and submitter.here and not submitter.alive()
-        if gone and _number(launch) is None:
+        if submitter is None or _number(launch) is not None:
+            continue
+        if submitter.here:
+            gone = not submitter.alive()
+        else:
+            gone = stands_still(pad.db, f"reservation {launch['launch_id']}", "half made")
+        if gone:
             yield launch
 
 

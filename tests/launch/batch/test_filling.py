@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli.queueing import _tell
 from nearedge.errors import LaunchError
+from nearedge.launch import heartbeat
 from nearedge.launch.batch import adapter, filling, pilots
 from nearedge.launch.batch.adapter import BatchAdapter
 from nearedge.launch.batch.brake import LIMIT, Brake
@@ -251,6 +254,28 @@ def test_a_reservation_that_a_killed_submitter_left_is_brought_to_an_end(
     state = "READY" if dead and found is None else "RESERVED"
     assert pad.get_fw_dict_by_id(number)["state"] == state
     assert pad.get_reservation_id_from_fw_id(number) == found
+
+
+def test_a_reservation_left_on_another_machine_is_brought_to_an_end_once_it_was_watched(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number = add(kind="site", code="vasp")
+    monkeypatch.setattr(pad, "set_reservation_id", lambda *_: None, raising=False)
+    elsewhere = replace(WorkerIdentity.of_this_process(), machine="another")
+    monkeypatch.setattr(WorkerIdentity, "of_this_process", lambda: elsewhere)
+    fill(pad, "slurm", settings, Wanted(1))
+    monkeypatch.undo()
+    monkeypatch.setattr("nearedge.launch.batch.reservation._numbers_by_folder", dict)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    minutes = iter(range(0, 20, 2))
+    later = lambda _: now + timedelta(minutes=next(minutes))  # noqa: E731
+    monkeypatch.setattr(heartbeat, "server_time", later)
+    assert [settle_half_made(pad, "slurm") for _ in range(6)] == [0, 0, 0, 0, 0, 1]
+    assert pad.get_fw_dict_by_id(number)["state"] == "READY"
 
 
 def test_a_batch_job_begins_only_what_is_its_own(
