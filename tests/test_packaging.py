@@ -22,6 +22,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = {"nearedge": "nearedge", "makers": "nearedge.makers", "workflows": "nearedge.workflows"}
 ROOMS["models"] = "nearedge.models"
 DATA = {".yaml", ".typed"}
+PAGES = {".html", ".css"}
 # What the build of torch for NVIDIA's devices brings; the pinned environment has the one for CPUs.
 OF_TORCH = re.compile(r"(nvidia|cuda)-(?!ml-py).*|triton")
 
@@ -128,6 +129,12 @@ def test_the_wheel_holds_every_module_and_data_file_and_no_bare_names(built: Pat
         for name, folder in package_folders().items()
         for file in folder.iterdir()
         if file.suffix in {".py", *DATA}
+    }
+    page = CHECKOUT / "nearedge/launch/webpage"
+    expected |= {
+        f"nearedge/launch/webpage/{file.relative_to(page)}"
+        for file in page.rglob("*")
+        if file.suffix in PAGES
     }
     assert "nearedge/py.typed" in expected
     assert inside == expected
