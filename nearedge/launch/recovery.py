@@ -184,9 +184,11 @@ def _put_right(
     if found.why == UNRECORDED:
         pad._refresh_wf(found.fw_id)
         return True
-    _remove_launch_folders(pad, found.fw_id)
     if not pad.give_up(found.fw_id, found.launch_id, found.state, found.why, fizzle=fizzle):
         return False
+    # Only now, and of that launch alone: another of the job may have begun since it was found.
+    if found.launch_id is not None:
+        _remove_launch_folder(pad, found.launch_id)
     if found.launch_id is not None and found.why not in (FAULTED, PENDING_CANCELLED):
         _release_claims(pad, database, found.launch_id)
     return True
@@ -258,17 +260,18 @@ def _give_up_reservations(pad: LaunchPad) -> list[Finding]:
     return given_up
 
 
-def _remove_launch_folders(pad: LaunchPad, fw_id: int) -> None:
-    """Remove the folders of a Firework's launches here, if only FireWorks' own file is in them."""
-    for launch in pad.launches.find({"fw_id": fw_id}, {"launch_dir": 1, "fworker.name": 1}):
-        worker = WorkerIdentity.parse(launch.get("fworker", {}).get("name", ""))
-        if worker is None or not worker.here:
-            continue
-        folder = Path(launch["launch_dir"])
-        with contextlib.suppress(OSError):  # gone already, or it holds more
-            if {path.name for path in folder.iterdir()} == {FIREWORKS_FILE}:
-                (folder / FIREWORKS_FILE).unlink()
-            folder.rmdir()
+def _remove_launch_folder(pad: LaunchPad, launch_id: int) -> None:
+    """Remove the folder of a launch here, if only FireWorks' own file is in it."""
+    fields = {"launch_dir": 1, "fworker.name": 1}
+    launch = pad.launches.find_one({"launch_id": launch_id}, fields) or {}
+    worker = WorkerIdentity.parse(str(launch.get("fworker", {}).get("name", "")))
+    if worker is None or not worker.here:
+        return
+    folder = Path(launch["launch_dir"])
+    with contextlib.suppress(OSError):  # gone already, or it holds more
+        if {path.name for path in folder.iterdir()} == {FIREWORKS_FILE}:
+            (folder / FIREWORKS_FILE).unlink()
+        folder.rmdir()
 
 
 def release_stale_locks(pad: LaunchPad, patience: float = LOCK_SECONDS) -> int:

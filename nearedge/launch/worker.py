@@ -280,11 +280,10 @@ class Worker:
         """Count what became of the launch in `folder`; put it back if it was left half-way."""
         launch = self.pad.launches.find_one({"launch_dir": str(folder)})
         ended = None if launch is None else str(launch["state"])
-        if launch is not None and self._left_half_way(launch):
+        if launch is not None and (state := self._left_half_way(launch)) is not None:
             if ended == "COMPLETED":
                 self.pad._refresh_wf(launch["fw_id"])
-            else:
-                self.pad.rerun_fw(launch["fw_id"])
+            elif self.pad.give_up(launch["fw_id"], launch["launch_id"], state, "put back"):
                 if self._closed:
                     had = time.monotonic() - self._began
                     self.pad.fireworks.update_one(
@@ -302,18 +301,26 @@ class Worker:
         if ended != "FIZZLED" and not self.settings.keep_runs:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _left_half_way(self, launch: Mapping[str, Any]) -> bool:
-        """Return whether the database went away, or we were stopped, before the launch was over."""
+    def _left_half_way(self, launch: Mapping[str, Any]) -> str | None:
+        """Return the job's state if its launch was cut off by an outage, or by our being stopped.
+
+        None where the launch came to its end, or is no longer the job's.
+        """
         query = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
         firework = self.pad.fireworks.find_one(query, {"state": 1})
         if firework is None or firework["state"] not in ("RUNNING", "FIZZLED"):
-            return False
-        if firework["state"] == "RUNNING" or (self.stopping and not self.too_long):
-            return True
+            return None
+        state = str(firework["state"])
+        if state == "RUNNING" and launch["state"] == "FIZZLED":  # not yet recorded in the job
+            self.pad._refresh_wf(launch["fw_id"])
+            state = "FIZZLED"
+        if state == "RUNNING" or (self.stopping and not self.too_long):
+            return state
         if launch["state"] == "RUNNING":  # FireWorks could not say so, and gave the job up
-            return True
+            return state
         self._tries[launch["fw_id"]] += 1
-        return database_fault(launch) and self._tries[launch["fw_id"]] < OUTAGE_TRIES
+        again = database_fault(launch) and self._tries[launch["fw_id"]] < OUTAGE_TRIES
+        return state if again else None
 
     def _reconnect(self) -> None:
         """Wait until the database is back, then make every connection anew.

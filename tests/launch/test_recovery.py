@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fireworks import Firework, FWAction, Workflow
@@ -354,3 +355,28 @@ def test_the_folder_of_a_lost_launch_goes_unless_it_holds_more(
     running(GONE)
     recover(pad, memory_database)
     assert (tmp_path / "launch").exists() is kept
+
+
+def test_the_folder_of_a_launch_that_began_meanwhile_is_left_to_it(
+    pad: FencedLaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fw_id = running(GONE)
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "FW.json").write_text("{}")
+    (old,) = pad.fireworks.find_one({"fw_id": fw_id})["launches"]
+    put_right = recovery._put_right
+
+    def overtaken(*arguments: Any) -> bool:
+        assert pad.give_up(fw_id, old, "RUNNING", "lost"), "another one was faster"
+        pad.checkout_fw(FWorker(name=ALIVE.name), str(newer))
+        return put_right(*arguments)
+
+    monkeypatch.setattr(recovery, "_put_right", overtaken)
+    assert recover(pad, memory_database).total == 0
+    assert state(pad, fw_id) == "RUNNING"
+    assert (newer / "FW.json").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import jobflow
 import pytest
@@ -111,3 +113,28 @@ def test_a_job_whose_parents_have_ended_is_made_ready(pad: LaunchPad, idle: Idle
     pad.workflows.update_one({}, {"$set": {f"fw_states.{firework.fw_id + 1}": "WAITING"}})
     assert bring_on(pad, {})
     assert pad.fireworks.count_documents({"state": "READY"}) == 1
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("job_store")
+def test_a_worker_that_puts_its_job_back_leaves_a_newer_launch_of_it_alone(
+    live_settings: Settings, idle: Idle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(live_settings)
+    worker.pad.add_wf(idle())
+    folder = tmp_path / "mine"
+    _, mine = worker.pad.checkout_fw(FWorker(name=worker.identity.name), str(folder))
+    assert mine is not None
+    look = Worker._left_half_way
+
+    def overtaken(self: Worker, launch: dict[str, Any]) -> str | None:
+        found = look(self, launch)
+        assert self.pad.give_up(1, mine, "RUNNING", "lost"), "somebody took us for gone"
+        self.pad.checkout_fw(FWorker(name="other"), str(tmp_path / "other"))
+        return found
+
+    monkeypatch.setattr(Worker, "_left_half_way", overtaken)
+    worker._settle(folder)
+    (job,) = worker.pad.fireworks.find({})
+    assert (job["state"], job["launches"]) == ("RUNNING", [mine + 1])
+    assert worker.summary.put_back == 0
