@@ -18,6 +18,7 @@ rows that have a run. FILE is that of ``default_recipe.py``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -32,6 +33,7 @@ from default_recipe import read, rows_of
 from numpy.typing import NDArray
 from omnixas import MODELS, OMNIXAS, cu_split, materials
 
+from nearedge import __version__
 from nearedge.codes import get_code
 from nearedge.codes.feff.crystal import read_poscar
 from nearedge.codes.feff.parse import parse_xmu
@@ -41,7 +43,9 @@ from nearedge.compat import lightshow_parameters
 from nearedge.errors import CodeError
 from nearedge.models.heads import KernelHead
 from nearedge.models.heads.alignment import moved
+from nearedge.models.heads.kernel_options import KernelOptions
 from nearedge.models.metrics import error_scores, paired_bootstrap, squared_errors
+from nearedge.schemas.document import content_hash
 from nearedge.schemas.model import Metric
 from nearedge.spectra.grid import omnixas_grid, to_grid
 from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
@@ -49,7 +53,6 @@ from nearedge.spectra.spectrum import AbsorptionUnit, FloatArray
 PROTOCOL = "fast+scf_radius=3.0+l_max=2+k_grid=[-1,0,0.1,0,3.6,0.08]"
 KEPT = ("feff.inp", "xmu.dat", "log1.dat")
 COST = "cost.json"
-BASE = "base.npz"
 TIMEOUT = 3600.0
 SHIFTS = np.arange(-12.0, 12.1, 0.5)
 """Steps of the grid by which a run's spectrum is moved at most to lie as the prediction does."""
@@ -133,14 +136,20 @@ def spectrum_of(name: str, runs: Path) -> FloatArray:
     return to_grid(xmu.result().spectrum.to_unit(AbsorptionUnit.MILLIBOHR2), omnixas_grid("Cu"))
 
 
+def recipe_id(data: dict[str, NDArray[np.generic]]) -> str:
+    """Return one value for the rows, their features and the recipe that learns from them."""
+    arrays = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in data.items()}
+    return content_hash([__version__, KernelOptions().model_dump(), arrays])[:12]
+
+
 def base(asked: argparse.Namespace) -> dict[str, NDArray[np.generic]]:
     """Return what the default recipe says of all rows, of those it learned from as if it had not.
 
-    It is kept beside the runs.
+    It is kept beside the runs, under what it was made of.
     """
-    kept = asked.runs / BASE
+    data = read(asked.omnixas, asked.models, asked.cache)
+    kept = asked.runs / f"base-{recipe_id(data)}.npz"
     if not kept.exists():
-        data = read(asked.omnixas, asked.models, asked.cache)
         names = {part: cu_split(asked.omnixas, part) for part in ("train", "val")}
         train, val = (rows_of(data, names[part], None) for part in ("train", "val"))
         fitted = KernelHead.fit(train)

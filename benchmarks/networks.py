@@ -39,14 +39,12 @@ from nearedge.models.featurizers import load_featurizer
 from nearedge.models.heads import Head, TrainingRows, head_kind
 from nearedge.models.heads.ensemble import EnsembleOptions
 from nearedge.models.heads.xasblock import XASBlockOptions
-from nearedge.models.metrics import evaluate, squared_errors
+from nearedge.models.metrics import evaluate, paired_bootstrap, squared_errors
 from nearedge.models.training.data import chance_of
 from nearedge.models.training.options import TrainingOptions
-from nearedge.spectra.spectrum import FloatArray
 
 ELEMENTS = ("Ti", "V", "Cr", "Co", "Ni", "Cu")
 FOLDS = 5
-DRAWS = 2000
 
 
 class CuRun(TypedDict):
@@ -184,24 +182,6 @@ def print_cu(lines: Sequence[CuRun]) -> None:
         )
 
 
-def paired(
-    base: FloatArray, new: FloatArray, groups: Sequence[Hashable]
-) -> tuple[float, float, float]:
-    """Return the ratio of median errors and its 95 % interval, by drawing whole materials."""
-    names = sorted(set(groups), key=str)
-    rows = {name: [n for n, group in enumerate(groups) if group == name] for name in names}
-    members = [np.array(rows[name]) for name in names]
-    generator = np.random.default_rng(0)
-    ratios = []
-    for _ in range(DRAWS):
-        drawn = np.concatenate(
-            [members[n] for n in generator.integers(len(names), size=len(names))]
-        )
-        ratios.append(float(np.median(base[drawn]) / np.median(new[drawn])))
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(np.median(base) / np.median(new)), float(low), float(high)
-
-
 def print_transfer(lines: Sequence[TransferRun]) -> None:
     for kind in dict.fromkeys(line["kind"] for line in lines):
         runs = list({line["fold"]: line for line in lines if line["kind"] == kind}.values())
@@ -221,11 +201,13 @@ def print_transfer(lines: Sequence[TransferRun]) -> None:
                 for way in ("mean", "expert", "universal", "fine-tuned")
             }
             eta = {way: np.median(errors["mean"]) / np.median(e) for way, e in errors.items()}
-            gain, low, high = paired(errors["expert"], errors["fine-tuned"], groups)
+            gain = paired_bootstrap(errors["fine-tuned"], errors["expert"], groups).eta_ratio
+            low, high = gain.low or 0.0, gain.high or np.inf
             verdict = "gain" if low > 1 else "loss" if high < 1 else "no difference shown"
             print(
                 f"| {element} | {len(groups)} | {eta['expert']:.2f} | {eta['universal']:.2f} "
-                f"| {eta['fine-tuned']:.2f} | {gain:.2f} ({low:.2f} to {high:.2f}) | {verdict} |"
+                f"| {eta['fine-tuned']:.2f} | {gain.value:.2f} ({low:.2f} to {high:.2f}) "
+                f"| {verdict} |"
             )
 
 

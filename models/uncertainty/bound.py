@@ -131,21 +131,6 @@ def _signs(prediction: HeadPrediction) -> FloatArray:
     return signs
 
 
-def _regression(
-    signs: FloatArray, log_error: FloatArray, share: FloatArray, materials: int
-) -> tuple[float, FloatArray]:
-    """Fit the logarithm of the error, drawn to one for the stated deviation and nothing else."""
-    prior = np.array([1.0, 0.0, 0.0, 0.0])
-    share = share / share.sum()
-    middle = share @ signs
-    centred, rest = signs - middle, log_error - signs @ prior
-    typical = float(share @ rest)
-    gram = centred.T @ (share[:, None] * centred)
-    ridge = np.diag(np.maximum(np.diag(gram), _TINY)) * PRIOR_MATERIALS / materials
-    change = np.linalg.solve(gram + ridge, centred.T @ (share * (rest - typical)))
-    return typical - float(middle @ change), prior + change
-
-
 def _margin(missed: FloatArray, rows: list[IntArray], level: float) -> float:
     """Return the logarithm of the factor from the expected error to the bound."""
     if enough_for(len(rows), level):

@@ -21,8 +21,11 @@ from nearedge.structures.sources import load_structures
 
 Step = Callable[[int], None]
 
-_AT_A_TIME = 200
-"""Structures whose features are held together: of the largest recipe about 50 MB for 20 sites."""
+_AT_A_TIME = 2000
+"""Structures whose features are held together: of the largest recipe about 500 MB for 20 sites.
+
+The processes that compute them start anew for each so many, and take seconds to.
+"""
 
 
 def read_all(
