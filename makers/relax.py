@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+from jobflow.core.flow import Flow
 from jobflow.core.job import Response, job
 from jobflow.core.maker import Maker
 from pydantic import BaseModel, ConfigDict
@@ -213,10 +214,13 @@ class ContinueMaker(Maker):
     then
         A maker whose `make` takes relaxed structures by the `structure_key` of what each was
         relaxed from, and returns a flow.
+    priority
+        Added to that of each job that follows.
     """
 
     name: str = "continue"
     then: Maker | None = None
+    priority: int = 0
 
     @job(output_schema=ContinueOutcome)
     def make(self, outcomes: list[RelaxOutcome]) -> Response[ContinueOutcome]:
@@ -229,7 +233,13 @@ class ContinueMaker(Maker):
         answer = ContinueOutcome(relaxed=len(structures), failed=failed)
         if self.then is None or not structures:
             return Response(output=answer)
-        return Response(output=answer, detour=self.then.make(structures))
+        flow = self.then.make(structures)
+        assert isinstance(flow, Flow)  # as `then` is described
+        for following, _ in flow.iterflow():
+            config = following.config.manager_config
+            raised = config.get("_priority", 0) + self.priority
+            following.config.manager_config = {**config, "_priority": raised}
+        return Response(output=answer, detour=flow)
 
 
 def relaxed_structures(

@@ -109,12 +109,15 @@ class RelaxFlowMaker(Maker):
         Of the potential's weights: what the jobs are found by.
     then
         What `ContinueMaker` goes on with; None: the flow ends with the relaxations.
+    priority
+        Of what `ContinueMaker` goes on with. The relaxations have what they are enqueued with.
     """
 
     name: str = "relaxed"
     relax_maker: RelaxMaker = field(default_factory=RelaxMaker)
     weights_sha256: str = ""
     then: Maker | None = None
+    priority: int = 0
 
     def make(self, structures: Sequence[LoadedStructure]) -> Flow:
         """Return the flow."""
@@ -131,7 +134,7 @@ class RelaxFlowMaker(Maker):
             jobs.append(job)
         if self.then is not None:
             outcomes = [job.output for job in jobs]
-            after = ContinueMaker(then=self.then).make(outcomes)
+            after = ContinueMaker(then=self.then, priority=self.priority).make(outcomes)
             self._describe(after, "continue", label, {"continuation_id": identifier})
             jobs.append(after)
         return Flow(jobs, name=f"{self.name} {label}")
@@ -174,7 +177,8 @@ def submit_relaxed(
     maker
         How structures are relaxed; its `project` and `rerun_failed` are those of all jobs.
     structures, absorber, edge, codes, protocol, priority, settings, progress
-        As in `campaign.submit`; the priority is that of relaxing as well.
+        As in `campaign.submit`; the priority is that of relaxing as well, and not part of what
+        finds a flow that is queued.
 
     Raises
     ------
@@ -250,7 +254,9 @@ def enqueue_relaxations(
         If the potential's weights are missing or wrong.
     """
     weights = M3GNetCalculator(settings.model_path).weights_sha256
-    flow_maker = RelaxFlowMaker(relax_maker=maker, weights_sha256=weights, then=then)
+    flow_maker = RelaxFlowMaker(
+        relax_maker=maker, weights_sha256=weights, then=then, priority=priority
+    )
     flows = {flow_maker.continuation_id(each): flow_maker.make(each) for each in groups}
     added = _enqueue(launchpad(settings), flows, priority)
     return added, len(flows) - added

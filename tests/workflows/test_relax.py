@@ -9,6 +9,7 @@ from pathlib import Path
 import jobflow
 import pytest
 from fireworks.core.launchpad import LaunchPad
+from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.cli.failure_groups import gather
 from nearedge.launch import recovery
@@ -31,7 +32,8 @@ from nearedge.workflows.relax import (
     look_up,
     submit_relaxed,
 )
-from nearedge.workflows.relaxed import BenchmarkOfRelaxed, ConvergenceOfRelaxed
+from nearedge.workflows.relaxed import BenchmarkOfRelaxed, ConvergenceOfRelaxed, SpectraOfRelaxed
+from nearedge.workflows.spectrum import SpectrumFlowMaker
 
 WEIGHTS = "models/M3GNet-MP-2021.2.8-PES"
 
@@ -94,6 +96,23 @@ def test_absorbers_are_listed_of_the_relaxed_structure_in_one_workflow(
     assert store.structure(relaxation.origin) is not None
     known = submit_relaxed([oxide], maker, settings=settings, **options)
     assert (known.known, known.new, known.relaxing) == (1, 0, 0)
+
+
+def test_the_spectra_of_what_is_relaxed_first_have_the_priority_that_was_asked_for(
+    oxide: LoadedStructure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers = [SpectrumFlowMaker.for_code("feff")]
+    then = SpectraOfRelaxed(absorber="Mg", spectrum_makers=makers)
+    flow_makers = [RelaxFlowMaker(then=then, priority=priority) for priority in (0, 3)]
+    assert len({each.continuation_id([oxide]) for each in flow_makers}) == 1, "queued once"
+    monkeypatch.setattr("nearedge.makers.relax.connect", lambda _: None)
+    monkeypatch.setattr("nearedge.makers.relax.relaxed_structures", lambda *_: {"key": oxide})
+    for flow_maker in flow_makers:
+        (after,) = [each for each in flow_maker.make([oxide]).jobs if "continue" in each.name]
+        detour = after.maker.make.original(after.maker, []).detour
+        found = [each.spec["_priority"] for each in flow_to_workflow(detour).fws]
+        asked = flow_maker.priority
+        assert sorted(found) == [asked, asked + 1], "the site, and its average before the next"
 
 
 @pytest.mark.integration
