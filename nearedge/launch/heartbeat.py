@@ -89,8 +89,10 @@ class Heartbeat:
             _insert(workers, {"_id": self._name, "beat": 1, **self._about})
 
 
-def stands_still(database: MongoDatabase, name: str, signs: str) -> bool:
-    """Look at a worker, and return whether it has given no sign of life for `STILL`.
+def stands_still(
+    database: MongoDatabase, name: str, signs: str, patience: timedelta = STILL
+) -> bool:
+    """Look at a worker, and return whether it has given no sign of life for `patience`.
 
     Times are the database server's own, differences of one clock; gaps between two looks count up
     to `LONGEST_GAP`.
@@ -103,6 +105,8 @@ def stands_still(database: MongoDatabase, name: str, signs: str) -> bool:
         The worker's.
     signs
         More that changes while it lives, such as the beat of its claim.
+    patience
+        Watched time without a sign of life.
     """
     workers = database[WORKERS]
     stored = workers.find_one({"_id": name})
@@ -120,7 +124,7 @@ def stands_still(database: MongoDatabase, name: str, signs: str) -> bool:
     # Another look at the same time would write the same, give or take its own moment.
     look = {"seen": {"signs": signs, "at": now, "still": still}}
     workers.update_one({"_id": name}, {"$set": look})
-    return still >= STILL.total_seconds()
+    return still >= patience.total_seconds()
 
 
 def server_time(database: MongoDatabase) -> datetime:

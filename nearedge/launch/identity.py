@@ -6,15 +6,11 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Self
 
 import psutil
 
 from nearedge.store.claims import machine as this_machine
-
-FOREIGN_GRACE = timedelta(hours=1)
-"""Age at which work of another machine that shows no sign of life is given up."""
 
 # A process's start as psutil computes it from the boot time may move by a jiffy between calls.
 _START_TOLERANCE = 1.0

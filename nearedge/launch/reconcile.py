@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
@@ -156,17 +155,6 @@ def take_turn(queue: MongoDatabase, seconds: float) -> bool:
         return False
     as_seen = {"_id": _TURN, "at": stored["at"]}
     return workers.update_one(as_seen, {"$set": {"at": now}}).matched_count == 1
-
-
-def age(moment: datetime | str | None) -> float:
-    """Return the seconds since `moment`, which FireWorks stores as datetime or ISO string."""
-    if moment is None:
-        return float("inf")
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (datetime.now(UTC) - moment).total_seconds()
 
 
 def _worker(launch: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import find_scheduler
 from nearedge.launch.fencing import GIVEN_UP, LOCK_SECONDS, FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.liveness import AskScheduler, Gone
 from nearedge.launch.reconcile import (
@@ -31,7 +33,6 @@ from nearedge.launch.reconcile import (
     PENDING_CANCELLED,
     UNRECORDED,
     Finding,
-    age,
     finding,
     last_launch,
     reserved,
@@ -44,7 +45,8 @@ from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase, operation
 
 RESERVATION_SECONDS = 60.0
-"""A checkout takes milliseconds; a Firework reserved for longer without a launch was abandoned."""
+"""A checkout takes milliseconds; a Firework that is watched to be reserved for longer, without a
+launch, was abandoned."""
 
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
@@ -257,6 +259,7 @@ def _give_up_reservations(pad: LaunchPad) -> list[Finding]:
                    "updated_on": firework.get("updated_on")}  # fmt: skip
         if pad.fireworks.update_one(as_seen, {"$set": {"state": "READY"}}).modified_count:
             given_up.append(finding(firework, ABANDONED))
+            pad.db[WORKERS].delete_one({"_id": f"reserved {firework['fw_id']}"})
     return given_up
 
 
@@ -325,7 +328,9 @@ def _abandoned_reservations(pad: LaunchPad) -> Iterator[dict[str, Any]]:
     for firework in pad.fireworks.find({"state": "RESERVED"}, FIELDS):
         if _in_a_batch_queue(pad, firework):
             continue
-        if age(firework.get("updated_on")) > RESERVATION_SECONDS:
+        # Whose clock `updated_on` is of is not known; that it does not change can be watched.
+        watched, since = f"reserved {firework['fw_id']}", str(firework.get("updated_on"))
+        if stands_still(pad.db, watched, since, timedelta(seconds=RESERVATION_SECONDS)):
             yield firework
 
 

@@ -18,7 +18,8 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.errors import LaunchError
 from nearedge.launch.allowed import refused_keys
-from nearedge.launch.identity import FOREIGN_GRACE, WorkerIdentity
+from nearedge.launch.heartbeat import WORKERS, stands_still
+from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.numbering import NumberedLaunchPad
 from nearedge.store.operations import operation
 
@@ -80,12 +81,13 @@ def withdraw_torn(pad: LaunchPad) -> int:
     """Take out workflows that a submitter left without all their Fireworks; return how many."""
     withdrawn = 0
     for announced in list(pad.db[SUBMISSIONS].find({})):
-        if not _abandoned(announced):
+        if not _abandoned(pad, announced):
             continue
         of_batch = {f"metadata.{_TOKEN}": announced["_id"]}
         for workflow in list(pad.workflows.find(of_batch, {"nodes": 1})):
             withdrawn += _withdraw_if_torn(pad, workflow)
         pad.db[SUBMISSIONS].delete_one({"_id": announced["_id"]})
+        pad.db[WORKERS].delete_one({"_id": _watched(announced)})
     return withdrawn
 
 
@@ -99,13 +101,15 @@ def _withdraw_if_torn(pad: LaunchPad, workflow: dict[str, Any]) -> bool:
     return True
 
 
-def _abandoned(announced: dict[str, Any]) -> bool:
+def _abandoned(pad: LaunchPad, announced: dict[str, Any]) -> bool:
     if announced["submitter"] == WorkerIdentity.of_this_process().name:
         return announced["_id"] not in _under_way
     submitter = WorkerIdentity.parse(announced["submitter"])
     if submitter is not None and submitter.here:
         return not submitter.alive()
-    since: datetime = announced["since"]
-    if since.tzinfo is None:
-        since = since.replace(tzinfo=UTC)
-    return datetime.now(UTC) - since > FOREIGN_GRACE
+    # Inserting a batch takes seconds: one that is watched not to end was left.
+    return stands_still(pad.db, _watched(announced), "")
+
+
+def _watched(announced: dict[str, Any]) -> str:
+    return f"submission {announced['_id']}"

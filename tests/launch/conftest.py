@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import mongomock_ng
 import pytest
@@ -12,6 +13,7 @@ from fireworks.core import launchpad as fireworks_launchpad
 from jobflow import Job
 from jobflow.managers.fireworks import JobFiretask
 
+from nearedge.launch import heartbeat
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import ensure_launchpad_indexes
 
@@ -38,3 +40,24 @@ def idle() -> Callable[..., Firework]:
         return Firework([task], spec=spec, parents=parents, name="idle")
 
     return make
+
+
+class Clock:
+    """The database server's clock, and nobody else's."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self, _: object) -> datetime:
+        return self.now
+
+    def passes(self, minutes: float) -> None:
+        self.now += timedelta(minutes=minutes)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let time pass on the database server."""
+    clock = Clock()
+    monkeypatch.setattr(heartbeat, "server_time", clock)
+    return clock

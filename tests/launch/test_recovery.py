@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from fireworks import Firework, FWAction, Workflow
 from fireworks.core.fworker import FWorker
 
-from nearedge.launch import heartbeat, recovery
+from nearedge.launch import recovery
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import WORKERS
@@ -32,6 +32,12 @@ ELSEWHERE = replace(ALIVE, machine="another")
 COMPLETED = {"state": "COMPLETED", "action": FWAction().to_dict()}
 
 Running = Callable[[WorkerIdentity], int]
+
+
+class ServerClock(Protocol):
+    """The database server's clock, and nobody else's."""
+
+    def passes(self, minutes: float) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -96,29 +102,8 @@ def test_a_job_whose_worker_is_alive_is_left_alone_however_old_its_ping(
     assert state(pad, fw_id) == "RUNNING"
 
 
-class Clock:
-    """The database server's clock, and nobody else's."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self, _: object) -> datetime:
-        return self.now
-
-    def passes(self, minutes: float) -> None:
-        self.now += timedelta(minutes=minutes)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let time pass on the database server."""
-    clock = Clock()
-    monkeypatch.setattr(heartbeat, "server_time", clock)
-    return clock
-
-
 def looks(
-    pad: FencedLaunchPad, database: MongoDatabase, clock: Clock, times: int, between: float
+    pad: FencedLaunchPad, database: MongoDatabase, clock: ServerClock, times: int, between: float
 ) -> None:
     for _ in range(times):
         recover(pad, database)
@@ -130,7 +115,7 @@ def test_a_worker_elsewhere_is_given_up_only_when_it_was_watched_and_showed_no_l
     pad: FencedLaunchPad,
     memory_database: MongoDatabase,
     running: Running,
-    clock: Clock,
+    clock: ServerClock,
     hours: int,
 ) -> None:
     """Its own clock may be an hour off: it is never asked."""
@@ -146,7 +131,7 @@ def test_a_worker_elsewhere_is_given_up_only_when_it_was_watched_and_showed_no_l
 
 
 def test_a_worker_elsewhere_that_holds_its_claim_lives(
-    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Running, clock: Clock
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Running, clock: ServerClock
 ) -> None:
     fw_id = running(ELSEWHERE)
     memory_database["claims"].insert_one(
@@ -159,7 +144,7 @@ def test_a_worker_elsewhere_that_holds_its_claim_lives(
 
 
 def test_an_outage_of_hours_makes_no_worker_dead(
-    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Running, clock: Clock
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Running, clock: ServerClock
 ) -> None:
     """While the database is away nobody can show a sign of life, and nobody can see one."""
     fw_id = running(ELSEWHERE)
@@ -168,19 +153,23 @@ def test_an_outage_of_hours_makes_no_worker_dead(
     assert state(pad, fw_id) == "RUNNING"
 
 
-@pytest.mark.parametrize(("minutes", "given_up"), [(0, False), (2, True)])
-def test_a_reservation_that_never_became_a_launch_is_given_up_after_a_minute(
+@pytest.mark.parametrize("hours", [-1, 0, 1], ids=["slow", "right", "fast"])
+def test_a_reservation_that_never_became_a_launch_is_given_up_after_a_watched_minute(
     pad: FencedLaunchPad,
     memory_database: MongoDatabase,
     idle: Callable[..., Firework],
-    minutes: int,
-    given_up: bool,
+    clock: ServerClock,
+    hours: int,
 ) -> None:
+    """Whatever the clock of the machine says that reserved it."""
     pad.add_wf(idle())
-    when = datetime.now(UTC) - timedelta(minutes=minutes)
+    when = datetime.now(UTC) + timedelta(hours=hours)
     pad.fireworks.update_one({}, {"$set": {"state": "RESERVED", "updated_on": when}})
-    recover(pad, memory_database)
-    assert (state(pad, 1) == "READY") is given_up
+    looks(pad, memory_database, clock, 2, between=0.9)
+    assert state(pad, 1) == "RESERVED"
+    looks(pad, memory_database, clock, 1, between=0)
+    assert state(pad, 1) == "READY"
+    assert pad.db[WORKERS].count_documents({}) == 0
 
 
 @pytest.mark.parametrize(

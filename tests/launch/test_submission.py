@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import pytest
 from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect
 
-from nearedge.launch import submission
+from nearedge.launch.heartbeat import WORKERS
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.submission import SUBMISSIONS, add_workflows, withdraw_torn
 
 Idle = Callable[..., Firework]
+
+
+class ServerClock(Protocol):
+    """The database server's."""
+
+    def passes(self, minutes: float) -> None: ...
 
 
 def pair(idle: Idle) -> Workflow:
@@ -61,13 +69,19 @@ def test_a_batch_that_somebody_alive_inserts_is_left_alone(
     assert withdraw_torn(torn) == 1
 
 
-def test_another_machines_batch_is_given_time(torn: LaunchPad) -> None:
-    torn.db[SUBMISSIONS].update_many({}, {"$set": {"submitter": "far|away|1|5.0"}})
+@pytest.mark.parametrize("hours", [-2, 2], ids=["slow", "fast"])
+def test_another_machines_batch_is_given_time_whatever_its_clock_says(
+    torn: LaunchPad, clock: ServerClock, hours: int
+) -> None:
+    since = datetime.now(UTC) + timedelta(hours=hours)
+    far = {"submitter": "far|away|1|5.0", "since": since}
+    torn.db[SUBMISSIONS].update_many({}, {"$set": far})
     assert withdraw_torn(torn) == 0
-    (announced,) = torn.db[SUBMISSIONS].find({})
-    old = announced["since"] - 2 * submission.FOREIGN_GRACE
-    torn.db[SUBMISSIONS].update_many({}, {"$set": {"since": old}})
-    assert withdraw_torn(torn) == 1
+    for _ in range(5):
+        clock.passes(2)
+        taken_out = withdraw_torn(torn)
+    assert taken_out == 1, "ten minutes were watched"
+    assert torn.db[WORKERS].count_documents({}) == 0
 
 
 def test_a_whole_submission_announces_nothing_afterwards(pad: LaunchPad, idle: Idle) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jobflow
 import pytest
@@ -22,6 +21,12 @@ from nearedge.launch.worker import Worker
 from nearedge.settings import Settings
 
 Idle = Callable[..., Firework]
+
+
+class ServerClock(Protocol):
+    """The database server's clock."""
+
+    def passes(self, minutes: float) -> None: ...
 
 
 @pytest.fixture
@@ -82,17 +87,15 @@ def test_a_database_that_goes_away_anywhere_costs_no_job(
 
 
 def test_a_job_that_another_worker_has_just_reserved_is_waited_for(
-    pad: LaunchPad, idle: Idle
+    pad: LaunchPad, idle: Idle, clock: ServerClock
 ) -> None:
     pad.add_wf(idle())
     assert bring_on(pad, {})
-    now = {"state": "RESERVED", "updated_on": datetime.now(UTC)}
-    pad.fireworks.update_one({}, {"$set": now})
+    pad.fireworks.update_one({}, {"$set": {"state": "RESERVED"}})
     assert bring_on(pad, {}), "it runs in a moment, or is put back"
     assert not bring_on(pad, {"spec.nearedge.convergence_id": "another's"})
     assert pad.fireworks.find_one({})["state"] == "RESERVED"
-    old = {"updated_on": datetime.now(UTC) - timedelta(minutes=2)}
-    pad.fireworks.update_one({}, {"$set": old})
+    clock.passes(1.5)
     assert bring_on(pad, {})
     assert pad.fireworks.find_one({})["state"] == "READY"
 
