@@ -235,7 +235,7 @@ class ContinueMaker(Maker):
             return Response(output=answer)
         flow = self.then.make(structures)
         assert isinstance(flow, Flow)  # as `then` is described
-        for following, _ in flow.iterflow():
+        for following, _ in flow.iterflow():  # type: ignore[no-untyped-call]
             config = following.config.manager_config
             raised = config.get("_priority", 0) + self.priority
             following.config.manager_config = {**config, "_priority": raised}
