@@ -171,6 +171,26 @@ def test_models_are_compared_on_the_same_spectra(trained: Command) -> None:
         assert option.split("=")[0] in said.err
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (("--set", "rigde=1"), "no option 'rigde'"),
+        (("--head", "oracle"), "no head 'oracle'"),
+        (("--head", "average", "--set", "kinds=kernel,oracle"), "no head 'oracle' to average"),
+        (("--head", "end_to_end", "--folds", "3"), "cannot be trained with folds"),
+    ],
+)
+def test_what_is_wrong_with_a_head_is_said_before_features_are_computed(
+    trained: Command, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], reason: str
+) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr("nearedge.cli.applying.featurize_stored", lambda *a, **_: begun.append(a))
+    said = trained("train", "ti", *given)
+    assert said.code == 1
+    assert reason in " ".join(said.err.split())
+    assert not begun
+
+
 def test_a_damaged_card_is_refused_wherever_it_is(
     trained: Command, cifs: list[Path], tmp_path: Path
 ) -> None:
