@@ -375,10 +375,12 @@ def fizzled_launches(
 
 def _unlinked(pad: LaunchPad) -> set[int]:
     """Return the jobs that are in no workflow; a submission inserts its workflows first."""
-    jobs = {row["fw_id"] for row in pad.fireworks.find({}, {"fw_id": 1})}
-    for workflow in pad.workflows.find({}, {"nodes": 1}):
+    # What is over is not looked through each time: a campaign is mostly that.
+    not_over = {"state": {"$ne": "COMPLETED"}}
+    jobs = {row["fw_id"] for row in pad.fireworks.find(not_over, {"fw_id": 1})}
+    for workflow in pad.workflows.find(not_over, {"nodes": 1}):
         jobs.difference_update(workflow["nodes"])
-    return jobs
+    return {each for each in jobs if pad.workflows.find_one({"nodes": each}, {"_id": 1}) is None}
 
 
 def _half_recorded(pad: LaunchPad) -> Iterator[Finding]:
