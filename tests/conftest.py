@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -46,6 +47,15 @@ def skip_or_fail(reason: str) -> None:
     if os.environ.get("NEAREDGE_REQUIRE_ALL") == "1":
         pytest.fail(f"NEAREDGE_REQUIRE_ALL=1, but {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def no_launch_outlives_a_test() -> Iterator[None]:
+    """Forget a job that a test took in this process and never ended."""
+    yield
+    fencing = sys.modules.get("nearedge.launch.fencing")  # importing FireWorks takes seconds
+    if fencing is not None:
+        fencing.let_go()
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,11 @@ def current_launch() -> CurrentLaunch | None:
     return _current
 
 
+def let_go() -> None:
+    """Forget the launch that this process ran: what it writes from now on is no launch's."""
+    _hold(None)
+
+
 def _hold(launch: CurrentLaunch | None) -> None:
     global _current  # noqa: PLW0603 - one job at a time runs in a process
     _current = launch

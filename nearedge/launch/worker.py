@@ -32,6 +32,7 @@ from pymongo.errors import ConnectionFailure
 
 from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError, ResourceError
 from nearedge.launch.batch.classes import LIGHT, of_class
+from nearedge.launch.fencing import let_go
 from nearedge.launch.fireworks import (
     SPEC_KEY,
     configure_jobflow,
@@ -256,6 +257,7 @@ class Worker:
         try:
             launch_rocket(self.pad, self._fworker(), fw_id=reserved, strm_lvl="CRITICAL")
         finally:
+            let_go()
             CURRENT_JOB.reset()  # type: ignore[no-untyped-call]
             os.fchdir(before)
             os.close(before)

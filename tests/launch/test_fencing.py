@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,6 @@ from nearedge.launch.fireworks import JOB_OUTPUTS
 from nearedge.launch.outputs import FencedOutputs
 
 Idle = Callable[..., Firework]
-
-
-@pytest.fixture(autouse=True)
-def nothing_runs_here() -> Iterator[None]:
-    """Forget what a test has let this process run."""
-    yield
-    fencing._hold(None)
 
 
 @pytest.fixture

@@ -72,10 +72,10 @@ def store(memory_database: MongoDatabase) -> SpectraStore:
 
 
 def content_of(store: SpectraStore) -> dict[str, dict[str, Any]]:
-    """Everything that is stored, without the moments of writing."""
-    moments = {"created_at", "stored_at"}
+    """Everything that is stored, without when it was written and by which attempt."""
+    writing = {"created_at", "stored_at", "first_put", "last_put"}
     return {
-        f"{name}/{stored['_id']}": {k: v for k, v in stored.items() if k not in moments}
+        f"{name}/{stored['_id']}": {k: v for k, v in stored.items() if k not in writing}
         for name in ("calculations", "spectra", "structures", "blobs", "ingested")
         for stored in store.database[name].find({})
     }
