@@ -1,7 +1,7 @@
 """Put back the work of workers that are gone.
 
 FireWorks' own `detect_lostruns` goes by the age of a ping, and the thread that pings dies for good
-in a longer outage of the database, so it restarts jobs that are still running (FIELD.md). Here
+in a longer outage of the database, so it restarts jobs that are still running. Here
 `nearedge.launch.reconcile` finds out what is true, and what it finds is put back by a change that
 holds only if the job still is as it was seen: two that recover at once do no harm.
 """
