@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, ResultRefused
-from nearedge.launch.fencing import refuse_given_up
+from nearedge.launch.token import refuse_given_up
 from nearedge.makers.leftover import remove_leftover
 from nearedge.schemas import CalculationDoc
 from nearedge.settings import Settings

@@ -53,9 +53,9 @@ def skip_or_fail(reason: str) -> None:
 def no_launch_outlives_a_test() -> Iterator[None]:
     """Forget a job that a test took in this process and never ended."""
     yield
-    fencing = sys.modules.get("nearedge.launch.fencing")  # importing FireWorks takes seconds
-    if fencing is not None:
-        fencing.let_go()
+    token = sys.modules.get("nearedge.launch.token")  # importing FireWorks takes seconds
+    if token is not None:
+        token.let_go()
 
 
 @pytest.fixture(scope="session")

@@ -28,11 +28,10 @@ from typing import Any
 from fireworks.core.firework import Firework, FWAction, Launch, Workflow
 from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LazyFirework
-from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from nearedge.errors import LaunchGivenUp
 from nearedge.launch.numbering import NumberedLaunchPad
+from nearedge.launch.token import CurrentLaunch, current_launch, hold, refuse
 
 log = logging.getLogger(__name__)
 
@@ -44,57 +43,6 @@ GIVEN_UP = "given_up"
 
 _TRIES = 5
 """How often an update of a workflow is begun anew because a part of it changed meanwhile."""
-
-
-@dataclass(frozen=True)
-class CurrentLaunch:
-    """What this process runs: the token that its writes are checked by."""
-
-    fw_id: int
-    launch_id: int
-
-
-_current: CurrentLaunch | None = None
-
-
-def current_launch() -> CurrentLaunch | None:
-    """Return the launch that this process runs now, or None outside of the queue."""
-    return _current
-
-
-def let_go() -> None:
-    """Forget the launch that this process ran: what it writes from now on is no launch's."""
-    _hold(None)
-
-
-def _hold(launch: CurrentLaunch | None) -> None:
-    global _current  # noqa: PLW0603 - one job at a time runs in a process
-    _current = launch
-
-
-def refuse_given_up(database: Database[dict[str, Any]]) -> None:
-    """Raise if the launch that this process runs was given up.
-
-    Parameters
-    ----------
-    database
-        The launchpad's.
-
-    Raises
-    ------
-    LaunchGivenUp
-        If another launch has, or will have, this job.
-    """
-    if _current is not None:
-        _refuse(database, _current.launch_id)
-
-
-def _refuse(database: Database[dict[str, Any]], launch_id: int) -> None:
-    if database["fireworks"].find_one({"launches": launch_id}, {"_id": 1}) is None:
-        raise LaunchGivenUp(
-            f"Launch {launch_id} was given up and its job put back, so this process may write "
-            "nothing of it: the job's newer launch does. Nothing needs to be done."
-        )
 
 
 class Superseded(Exception):
@@ -161,7 +109,7 @@ class FencedLaunchPad(NumberedLaunchPad):
         state: str = "RUNNING",
     ) -> tuple[Firework | None, int | None]:
         """Reserve a job and note its launch; None if it was taken away between the two."""
-        _hold(None)
+        hold(None)
         # FireWorks keeps a copy of every job for ever.
         self.backup_launch_data.clear()
         self.backup_fw_data.clear()
@@ -171,7 +119,7 @@ class FencedLaunchPad(NumberedLaunchPad):
             )
         except Superseded as refused:
             log.warning("%s", refused)
-            _hold(None)
+            hold(None)
             self._remove_unused(launch_dir, fworker.name)
             return None, None
         except InNoWorkflow as left:
@@ -180,7 +128,7 @@ class FencedLaunchPad(NumberedLaunchPad):
             self.fireworks.update_one({"fw_id": left.fw_id}, {"$set": {"state": "FIZZLED"}})
             return None, None
         if firework is not None and launch_id is not None and state == "RUNNING":
-            _hold(CurrentLaunch(firework.fw_id, launch_id))
+            hold(CurrentLaunch(firework.fw_id, launch_id))
         return firework, launch_id
 
     def complete_launch(
@@ -193,9 +141,9 @@ class FencedLaunchPad(NumberedLaunchPad):
         LaunchGivenUp
             If it was given up; nothing of the job has changed then.
         """
-        _refuse(self.db, launch_id)
+        refuse(self.db, launch_id)
         ended: dict[str, Any] = super().complete_launch(launch_id, action, state)
-        _refuse(self.db, launch_id)  # given up meanwhile: the job did not end by this
+        refuse(self.db, launch_id)  # given up meanwhile: the job did not end by this
         return ended
 
     def restore_backup_data(self, launch_id: int, fw_id: int) -> None:
@@ -387,7 +335,8 @@ class FencedLaunchPad(NumberedLaunchPad):
 
     def _fizzle_unreadable(self, fw_id: int) -> None:
         """Stop a job whose workflow cannot be updated, as FireWorks does, unless it runs anew."""
-        held = {} if _current is None else {"launches": _current.launch_id}
+        launch = current_launch()
+        held = {} if launch is None else {"launches": launch.launch_id}
         change = {"$set": {"state": "FIZZLED"}}
         if self.fireworks.update_one({"fw_id": fw_id, **held}, change).matched_count:
             states = {"state": "FIZZLED", f"fw_states.{fw_id}": "FIZZLED"}

@@ -9,7 +9,7 @@ from monty.json import jsanitize
 from pymongo.errors import DuplicateKeyError
 
 from nearedge.errors import LaunchGivenUp
-from nearedge.launch.fencing import CurrentLaunch, current_launch, refuse_given_up
+from nearedge.launch.token import CurrentLaunch, current_launch, refuse_given_up
 
 LAUNCH = "launch"
 """Field of an output: the number of the launch that wrote it; numbers only grow."""

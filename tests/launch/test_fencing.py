@@ -13,10 +13,10 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect
 
 from nearedge.errors import LaunchGivenUp
-from nearedge.launch import fencing
-from nearedge.launch.fencing import CurrentLaunch, FencedLaunchPad, Superseded, current_launch
+from nearedge.launch.fencing import FencedLaunchPad, Superseded
 from nearedge.launch.fireworks import JOB_OUTPUTS
 from nearedge.launch.outputs import FencedOutputs
+from nearedge.launch.token import CurrentLaunch, current_launch, hold
 
 Idle = Callable[..., Firework]
 
@@ -144,7 +144,7 @@ def test_a_reservation_that_was_given_up_meanwhile_is_no_launch(
 def test_a_lock_that_stands_still_is_taken_over_and_its_holder_refused(
     pad: FencedLaunchPad, job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fencing, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("nearedge.launch.fencing.LOCK_SECONDS", 0.2)
     launch = take(pad, tmp_path)
     other = FencedLaunchPad.__new__(FencedLaunchPad)
     other.__dict__.update(pad.__dict__)
@@ -204,7 +204,7 @@ def test_an_old_launch_puts_no_output_before_or_after_the_newer_one(
 ) -> None:
     old = CurrentLaunch(job, take(pad, tmp_path / "1"))
     pad.give_up(job, old.launch_id, "RUNNING", "lost")
-    fencing._hold(old)
+    hold(old)
     with pytest.raises(LaunchGivenUp):
         outputs.update(output(1), key=["uuid", "index"])
     assert stored(pad) == []

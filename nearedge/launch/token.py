@@ -1,0 +1,63 @@
+"""The launch that this process runs: the token by which its writes are accepted or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from nearedge.errors import LaunchGivenUp
+
+
+@dataclass(frozen=True)
+class CurrentLaunch:
+    """What this process runs: the token that its writes are checked by."""
+
+    fw_id: int
+    launch_id: int
+
+
+_current: CurrentLaunch | None = None
+
+
+def current_launch() -> CurrentLaunch | None:
+    """Return the launch that this process runs now, or None outside of the queue."""
+    return _current
+
+
+def let_go() -> None:
+    """Forget the launch that this process ran: what it writes from now on is no launch's."""
+    hold(None)
+
+
+def hold(launch: CurrentLaunch | None) -> None:
+    """Remember what this process runs from now on."""
+    global _current  # noqa: PLW0603 - one job at a time runs in a process
+    _current = launch
+
+
+def refuse_given_up(database: Database[dict[str, Any]]) -> None:
+    """Raise if the launch that this process runs was given up.
+
+    Parameters
+    ----------
+    database
+        The launchpad's.
+
+    Raises
+    ------
+    LaunchGivenUp
+        If another launch has, or will have, this job.
+    """
+    if _current is not None:
+        refuse(database, _current.launch_id)
+
+
+def refuse(database: Database[dict[str, Any]], launch_id: int) -> None:
+    """Raise `LaunchGivenUp` unless a job still has this launch."""
+    if database["fireworks"].find_one({"launches": launch_id}, {"_id": 1}) is None:
+        raise LaunchGivenUp(
+            f"Launch {launch_id} was given up and its job put back, so this process may write "
+            "nothing of it: the job's newer launch does. Nothing needs to be done."
+        )
