@@ -26,6 +26,7 @@ ROOMS = (
     "nearedge.schemas.",
     "nearedge.structures.",
     "nearedge.store.queries",
+    "nearedge.models.prediction",
 )
 """Modules of NearEdge whose makers and documents jobs are made of."""
 

@@ -237,3 +237,8 @@ def test_an_output_that_names_something_else_is_not_decoded(
 def test_a_function_that_is_not_ours_is_refused_although_it_is_harmless() -> None:
     spec = {"_tasks": [{"job": Job(math.sqrt, function_args=(4.0,)).as_dict()}]}
     assert "math.sqrt" in str(refused_spec(spec))
+
+
+def test_what_a_job_predicts_may_be_read() -> None:
+    predicted = {"@module": "nearedge.models.prediction", "@class": "StructurePrediction"}
+    assert refused_content({"output": [predicted]}) is None
