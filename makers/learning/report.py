@@ -14,7 +14,14 @@ from nearedge.makers.learning.evaluate import EvaluateOutcome, held_rows, traini
 from nearedge.makers.learning.materials import parts_of
 from nearedge.makers.learning.plan import END_TO_END, options_of
 from nearedge.makers.learning.predict import featurizer_for, stored_model
-from nearedge.makers.learning.rows import Recipe, Rows, part_numbers, training_rows, unusable
+from nearedge.makers.learning.rows import (
+    Recipe,
+    Rows,
+    SomeRows,
+    part_numbers,
+    training_rows,
+    unusable,
+)
 from nearedge.makers.learning.scores import judge
 from nearedge.makers.learning.surroundings import surroundings_of
 from nearedge.makers.learning.targets import targets_of
@@ -41,24 +48,14 @@ from nearedge.store.operations import MongoDatabase
 
 
 @dataclass(frozen=True, eq=False)
-class _Said:
+class _Said(SomeRows):
     """Rows of a data set, and what a model says of them."""
 
-    dataset: DatasetDoc
     part: str
-    numbers: list[int]
     targets: FloatArray
     found: HeadPrediction
     held: Rows | None = None
     left_aside: list[str] = field(default_factory=list)
-
-    @property
-    def groups(self) -> list[str]:
-        return [self.dataset.rows[number].group for number in self.numbers]
-
-    @property
-    def outliers(self) -> NDArray[np.bool_]:
-        return np.array([self.dataset.rows[number].outlier for number in self.numbers], dtype=bool)
 
 
 def judged_models(
@@ -144,7 +141,7 @@ def _said(
         return _left_out(database, model, dataset)
     rows, aside = held_rows(database, model, dataset, featurizer_for(model), part)
     found = model.head.predict(rows.features)
-    return _Said(dataset, part, rows.numbers, rows.targets, found, rows, aside)
+    return _Said(dataset, rows.numbers, part, rows.targets, found, rows, aside)
 
 
 def _left_out(database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc) -> _Said:
@@ -157,7 +154,7 @@ def _left_out(database: MongoDatabase, model: TrainedModel, dataset: DatasetDoc)
         )
     numbers, found = from_bytes(kept)[ids.index(dataset.dataset_id)]
     chosen = numbers.tolist()
-    return _Said(dataset, LEFT_OUT, chosen, targets_of(database, dataset, chosen), found)
+    return _Said(dataset, chosen, LEFT_OUT, targets_of(database, dataset, chosen), found)
 
 
 def _judged(

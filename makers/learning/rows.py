@@ -49,8 +49,8 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows of one data set.
+class SomeRows:
+    """Which rows of a data set.
 
     Parameters
     ----------
@@ -58,19 +58,10 @@ class Rows:
         Where they are from.
     numbers
         Their numbers in it.
-    features
-        With the blocks beside them, shape ``(n, size)``.
-    blocks
-        Names and widths of what the features are made of.
-    targets
-        Absorption, shape ``(n, points)``.
     """
 
     dataset: DatasetDoc
     numbers: list[int]
-    features: FloatArray
-    blocks: dict[str, int]
-    targets: FloatArray
 
     @property
     def groups(self) -> list[str]:
@@ -81,6 +72,25 @@ class Rows:
     def outliers(self) -> NDArray[np.bool_]:
         """Which rows are marked, shape ``(n,)``."""
         return np.array([self.dataset.rows[number].outlier for number in self.numbers], dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(SomeRows):
+    """Rows of one data set, as a head takes them.
+
+    Parameters
+    ----------
+    features
+        With the blocks beside them, shape ``(n, size)``.
+    blocks
+        Names and widths of what the features are made of.
+    targets
+        Absorption, shape ``(n, points)``.
+    """
+
+    features: FloatArray
+    blocks: dict[str, int]
+    targets: FloatArray
 
     @property
     def edges(self) -> FloatArray:

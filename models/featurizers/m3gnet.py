@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from pymatgen.core.structure import Structure
 
-from nearedge.errors import ModelError, WeightsError
+from nearedge.errors import WeightsError
 from nearedge.models.featurizers.m3gnet_blocks import BLOCK_NAMES, ELEMENTS, M3GNetBlocks
 from nearedge.models.featurizers.m3gnet_graph import BondGraph
 from nearedge.models.featurizers.m3gnet_network import CUTOFF, WIDTH
@@ -89,15 +88,7 @@ class M3GNetFeaturizer:
 
     def features(self, structure: Structure) -> FloatArray:
         """Return the features of all sites, shape ``(n_sites, ref.size)``, in the sites' order."""
-        with torch.inference_mode():
-            found = self._model(self._model.graph([structure]))
-        features: FloatArray = found.numpy().astype(np.float64)
-        if not np.all(np.isfinite(features)):
-            raise ModelError(
-                f"M3GNet gives numbers that are not finite for {structure.composition.formula}: "
-                "look at its coordinates."
-            )
-        return features
+        return self._model.features(structure)
 
     def energy_per_atom(self, structure: Structure) -> float:
         """Return the potential's energy in eV per atom: it tells whether the numbers are right."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
 from torch import Tensor, nn
 
+from nearedge.errors import ModelError
 from nearedge.models.featurizers.m3gnet_graph import BondGraph, bond_graph
 from nearedge.models.featurizers.m3gnet_network import CUTOFF, WIDTH, Layers, M3GNetNetwork
+from nearedge.spectra.spectrum import FloatArray
 
 _POOLED = {
     "1": ("site", 1),
@@ -70,6 +73,24 @@ class M3GNetBlocks(nn.Module):
         """Return the features of all sites, one structure after the other, ``(sites, size)``."""
         layers: Layers = self.network(graph)
         return torch.cat([_block(name, layers, graph) for name in self.blocks], dim=1)
+
+    def features(self, structure: Structure) -> FloatArray:
+        """Return the features of all sites, shape ``(n_sites, size)``, in the sites' order.
+
+        Raises
+        ------
+        ModelError
+            If a number is not finite.
+        """
+        with torch.inference_mode():
+            found = self(self.graph([structure]))
+        features: FloatArray = found.numpy().astype(np.float64)
+        if not np.all(np.isfinite(features)):
+            raise ModelError(
+                f"M3GNet gives numbers that are not finite for {structure.composition.formula}: "
+                "look at its coordinates."
+            )
+        return features
 
 
 def _block(name: str, layers: Layers, graph: BondGraph) -> Tensor:

@@ -6,12 +6,10 @@ import hashlib
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pymatgen.core.structure import Structure
 from safetensors.numpy import save
 
-from nearedge.errors import ModelError
 from nearedge.models.featurizers.m3gnet import NAME
 from nearedge.models.featurizers.m3gnet_blocks import M3GNetBlocks
 from nearedge.models.featurizers.m3gnet_network import WIDTH
@@ -46,15 +44,7 @@ class OwnM3GNet:
 
     def features(self, structure: Structure) -> FloatArray:
         """Return the features of all sites, shape ``(n_sites, ref.size)``, in the sites' order."""
-        with torch.inference_mode():
-            found = self._model(self._model.graph([structure]))
-        features: FloatArray = found.numpy().astype(np.float64)
-        if not np.all(np.isfinite(features)):
-            raise ModelError(
-                f"The model's M3GNet gives numbers that are not finite for "
-                f"{structure.composition.formula}: look at its coordinates."
-            )
-        return features
+        return self._model.features(structure)
 
 
 def weights_sha256(state: dict[str, NDArray[Any]]) -> str:
