@@ -9,11 +9,12 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli.console import counted
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
+from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.folders import DiskUse, disk_use
 from nearedge.launch.progress import PartProgress, progress
 from nearedge.launch.queue_state import queued, state_counts
-from nearedge.launch.recovery import diagnose, fizzled
+from nearedge.launch.recovery import diagnose
 from nearedge.launch.webpage.lifecycle import PageState, WebPage
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
@@ -183,7 +184,7 @@ def _look_at_queue(
 
 
 def _look_at_fizzled(pad: LaunchPad, found: Overview) -> None:
-    jobs = list(fizzled(pad))
+    jobs = fizzled_jobs(pad, by_machine=False)
     if not jobs:
         return
     found.failures.append(

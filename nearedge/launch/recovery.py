@@ -9,7 +9,6 @@ holds only if the job still is as it was seen: two that recover at once do no ha
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import find_scheduler
+from nearedge.launch.failures import fizzled_launches, from_outside, last_error, machine_fault
 from nearedge.launch.fencing import GIVEN_UP, LOCK_SECONDS, FencedLaunchPad
-from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.liveness import AskScheduler, Gone
@@ -51,20 +50,6 @@ launch, was abandoned."""
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
 
-_DATABASE_FAULT = re.compile(
-    r"nearedge\.errors\.DatabaseUnavailable"
-    r"|pymongo\.errors\.(AutoReconnect|NetworkTimeout|ServerSelectionTimeoutError"
-    r"|ConnectionFailure|NotPrimaryError|WaitQueueTimeoutError)"
-)
-_MACHINE_FAULT = re.compile(
-    _DATABASE_FAULT.pattern + r"|nearedge\.errors\.ResourceError"
-    r"|nearedge\.launch\.worker\.WorkerStopped"
-    r"|MemoryError"
-    r"|OSError: \[Errno (28|122|12)\]"  # no space, over quota, out of memory
-)
-_NOT_THE_JOBS = re.compile(_DATABASE_FAULT.pattern + r"|nearedge\.launch\.worker\.WorkerStopped")
-"""What no job brings about, however often it meets it."""
-
 _LEFT_BY = "reconcile"
 """What a launch names as its worker that `FencedLaunchPad.give_up` left fizzled."""
 
@@ -82,9 +67,6 @@ _LAST_WORDS: dict[str, str] = {
 }
 """What a job is left with that met the same end as often as it may; other ends are not counted:
 they are a person's doing, or a node's."""
-
-_NO_EXCEPTION = ("Traceback", "During handling", "The above exception")
-_EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(: |$)")
 
 
 @dataclass(frozen=True)
@@ -206,9 +188,8 @@ def _last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
         if launch["fworker"]["name"] == _LEFT_BY:
             break
         counted = launch["launch_id"] == found.launch_id or launch.get(GIVEN_UP) == found.why
-        said = last_error(launch)
-        if counted and not _NOT_THE_JOBS.match(said):
-            times, error = times + 1, error or said
+        if counted and not from_outside(launch):
+            times, error = times + 1, error or last_error(launch)
     if times < tries:
         return None
     return _LAST_WORDS[found.why].format(label=found.label, times=times, error=error)
@@ -300,26 +281,6 @@ def release_stale_locks(pad: LaunchPad, patience: float = LOCK_SECONDS) -> int:
     return released
 
 
-def machine_fault(launch: Mapping[str, Any]) -> bool:
-    """Return whether a launch fizzled by an error that is the machine's, not the job's."""
-    return _MACHINE_FAULT.match(last_error(launch)) is not None
-
-
-def database_fault(launch: Mapping[str, Any]) -> bool:
-    """Return whether a launch fizzled because the database was away."""
-    return _DATABASE_FAULT.match(last_error(launch)) is not None
-
-
-def last_error(launch: Mapping[str, Any]) -> str:
-    """Return the line of a launch's stored traceback that names the error it ended with."""
-    stored = (launch.get("action") or {}).get("stored_data") or {}
-    last = ""
-    for line in str((stored.get("_exception") or {}).get("_stacktrace", "")).splitlines():
-        if _EXCEPTION_LINE.match(line) and not line.startswith(_NO_EXCEPTION):
-            last = line
-    return last
-
-
 def _abandoned(pad: LaunchPad) -> Iterator[Finding]:
     return (finding(firework, ABANDONED) for firework in _abandoned_reservations(pad))
 
@@ -344,33 +305,6 @@ def _faulted(pad: LaunchPad) -> Iterator[Finding]:
     for firework, launch in fizzled_launches(pad):
         if launch is not None and machine_fault(launch):
             yield finding(firework, FAULTED, launch["launch_id"])
-
-
-@dataclass(frozen=True)
-class Fizzled:
-    """A job that ended by an error of its own; `error` is the line that names it."""
-
-    kind: str
-    label: str
-    error: str
-
-
-def fizzled(pad: LaunchPad) -> Iterator[Fizzled]:
-    """Yield the jobs that `recover` leaves as they are: they need their command again."""
-    for firework, launch in fizzled_launches(pad):
-        if launch is None or not machine_fault(launch):
-            about = firework.get("spec", {}).get(SPEC_KEY, {})
-            kind = "converge" if "convergence_id" in about else about.get("kind", "job")
-            error = "" if launch is None else last_error(launch)
-            yield Fizzled(kind, about.get("label", f"job {firework['fw_id']}"), error)
-
-
-def fizzled_launches(
-    pad: LaunchPad,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Yield each Firework that fizzled, with its last launch."""
-    for firework in pad.fireworks.find({"state": "FIZZLED"}, FIELDS):
-        yield firework, last_launch(pad, firework)
 
 
 def _unlinked(pad: LaunchPad) -> set[int]:

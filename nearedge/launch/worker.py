@@ -32,6 +32,7 @@ from pymongo.errors import ConnectionFailure
 
 from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError, ResourceError
 from nearedge.launch.batch.classes import LIGHT, of_class
+from nearedge.launch.failures import database_fault
 from nearedge.launch.fireworks import (
     SPEC_KEY,
     configure_jobflow,
@@ -42,7 +43,7 @@ from nearedge.launch.fireworks import (
 from nearedge.launch.heartbeat import Heartbeat
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.reconcile import take_turn
-from nearedge.launch.recovery import bring_on, database_fault, recover
+from nearedge.launch.recovery import bring_on, recover
 from nearedge.launch.token import let_go
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.settings import Settings, get_settings

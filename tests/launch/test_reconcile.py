@@ -12,11 +12,12 @@ from fireworks import Firework, Workflow
 from fireworks.core.fworker import FWorker
 
 from nearedge.launch import heartbeat, liveness, recovery
+from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.reconcile import MEANINGS, take_turn
-from nearedge.launch.recovery import Recovery, diagnose, fizzled, recover
+from nearedge.launch.recovery import Recovery, diagnose, recover
 from nearedge.launch.scheduler import JobState
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase
@@ -196,7 +197,7 @@ def test_a_job_that_meets_the_same_end_again_and_again_is_left_fizzled_by_that_n
         assert state(pad) == expected
     assert done.exhausted == (fw_id,)
     assert recover(pad, memory_database, ask=told).total == 0, "it does not loop"
-    (left,) = fizzled(pad)
+    (left,) = fizzled_jobs(pad, by_machine=False)
     assert f".{name}: " in left.error
     assert "3 " in left.error
     pad.rerun_fw(fw_id)

@@ -16,11 +16,12 @@ from fireworks import Firework, FWAction, Workflow
 from fireworks.core.fworker import FWorker
 
 from nearedge.launch import recovery
+from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import WORKERS
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.recovery import diagnose, fizzled, recover, release_stale_locks
+from nearedge.launch.recovery import diagnose, recover, release_stale_locks
 from nearedge.store.operations import MongoDatabase
 
 ALIVE = WorkerIdentity.of_this_process()
@@ -219,7 +220,7 @@ def test_a_job_that_the_machine_fails_again_and_again_is_left_fizzled_and_says_b
         pad.checkout_fw(FWorker(name=GONE.name), str(tmp_path / "next"), fw_id=fw_id)
     assert recover(pad, memory_database, tries=3).ids("faulted") == (), "it does not loop"
     if left == "FIZZLED":
-        (told,) = fizzled(pad)
+        (told,) = fizzled_jobs(pad, by_machine=False)
         assert "MachineFault" in told.error
         assert error in told.error
 
@@ -241,7 +242,7 @@ def test_a_job_that_fizzled_by_its_own_fault_stays(
     assert recover(pad, memory_database).total == 0
     assert state(pad, fw_id) == "FIZZLED"
     assert state(pad, average_of(fw_id)) == "READY", "the average goes on without it"
-    (told,) = fizzled(pad)
+    (told,) = fizzled_jobs(pad, by_machine=False)
     assert told.error
     assert told.error in error
 

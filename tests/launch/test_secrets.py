@@ -11,9 +11,9 @@ from fireworks import Firework
 from pydantic import SecretStr
 
 from nearedge.errors import DatabaseUnavailable
+from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import run_workers
-from nearedge.launch.recovery import fizzled
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import client, connect, mongo_uri
 from nearedge.store.queries import CalculationQuery
@@ -69,7 +69,7 @@ def test_no_secret_is_found_anywhere_after_a_real_run_and_a_failed_one(
     launchpad(secretive).add_wf(idle())  # a function of `math`, which is not trusted here
     done = run_workers(1, secretive)
     assert (done.completed, done.failed) == (2, 1)
-    (refused,) = fizzled(launchpad(secretive))
+    (refused,) = fizzled_jobs(launchpad(secretive), by_machine=False)
     assert "JobRefused" in refused.error
     (calculation,) = SpectraStore.from_settings(secretive).calculations(CalculationQuery())
     assert calculation.completed

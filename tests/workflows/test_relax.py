@@ -12,7 +12,7 @@ from fireworks.core.launchpad import LaunchPad
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.cli.failure_groups import gather
-from nearedge.launch import recovery
+from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fireworks import SPEC_KEY, launchpad
 from nearedge.launch.worker import Worker
 from nearedge.makers.relax import RelaxMaker
@@ -65,7 +65,7 @@ def worked(settings: Settings) -> Callable[[], None]:
             summary = Worker(settings).work()
         finally:
             jobflow.SETTINGS.JOB_STORE = before
-        assert summary.failed == 0, [each.error for each in recovery.fizzled(launchpad(settings))]
+        assert summary.failed == 0, [each.error for each in fizzled_jobs(launchpad(settings))]
 
     return work
 

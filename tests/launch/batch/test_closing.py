@@ -12,8 +12,8 @@ from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch import worker as worker_module
+from nearedge.launch.failures import last_error, machine_fault
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
-from nearedge.launch.recovery import last_error, machine_fault
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.launch.worker import Worker
 from nearedge.settings import Settings
