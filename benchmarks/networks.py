@@ -5,10 +5,14 @@ Run a part at a time; each run of each part adds a line to RESULTS, and `table` 
     python benchmarks/networks.py cu xasblock --seeds 5
     python benchmarks/networks.py cu residual --seeds 5
     python benchmarks/networks.py cu ensemble --seeds 5
+    python benchmarks/networks.py cu end_to_end --seeds 1
+    python benchmarks/networks.py cu average --features default --cache FILE
     python benchmarks/networks.py transfer xasblock
     python benchmarks/networks.py table
 
-`cu` trains on the authors' Cu training rows and judges on their validation rows. `transfer` has
+`cu` trains on the authors' Cu training rows and judges on their validation rows, with M3GNet's
+third block or, with ``--features default``, with those of the default recipe (FILE is that of
+``default_recipe.py``). `transfer` has
 only validation rows of the other elements, so it cross-validates by material: an expert per
 element, one model of all elements, and that model fine-tuned per element, each on the same rows.
 """
@@ -19,14 +23,17 @@ import argparse
 import json
 import time
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
+import default_recipe
 import numpy as np
 from numpy.typing import NDArray
 from omnixas import (
     MODELS,
     OMNIXAS,
+    CuSite,
     cu_sites,
     cu_split,
     described,
@@ -36,15 +43,21 @@ from omnixas import (
 )
 
 from nearedge.models.featurizers import load_featurizer
-from nearedge.models.heads import Head, TrainingRows, head_kind
+from nearedge.models.featurizers.m3gnet import load_blocks
+from nearedge.models.heads import Fitted, Head, TrainingRows, head_kind
+from nearedge.models.heads.average import AverageOptions
+from nearedge.models.heads.end_to_end import EndToEndHead, EndToEndOptions
+from nearedge.models.heads.end_to_end_training import Sites
 from nearedge.models.heads.ensemble import EnsembleOptions
 from nearedge.models.heads.xasblock import XASBlockOptions
 from nearedge.models.metrics import evaluate, paired_bootstrap, squared_errors
 from nearedge.models.training.data import chance_of
 from nearedge.models.training.options import TrainingOptions
+from nearedge.spectra.spectrum import FloatArray
 
 ELEMENTS = ("Ti", "V", "Cr", "Co", "Ni", "Cu")
 FOLDS = 5
+PARTS = ("train", "val")
 
 
 class CuRun(TypedDict):
@@ -86,22 +99,82 @@ def cu_training_rows(omnixas: Path, models: Path, cache: Path | None) -> Trainin
         return rows_of(dict(stored))
 
 
-def options_of(kind: str, element: str | None) -> TrainingOptions | EnsembleOptions:
+def options_of(
+    kind: str, element: str | None
+) -> TrainingOptions | EnsembleOptions | AverageOptions:
     """Return the paper's options for an XASBlock, else the kind's defaults."""
     if kind == "xasblock":
         return XASBlockOptions.published(element or "")
+    if kind == "average":
+        return AverageOptions(settings=json.dumps({"ensemble": {"members": 5}}))
     options = EnsembleOptions(members=5) if kind == "ensemble" else head_kind(kind).options()
     assert isinstance(options, TrainingOptions | EnsembleOptions)
     return options
 
 
-def judge_cu(kind: str, seed: int, train: TrainingRows, test: TrainingRows) -> CuRun:
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The authors' Cu rows to learn from and to judge on, and where they are."""
+
+    train: TrainingRows
+    test: TrainingRows
+    sites: dict[str, list[CuSite]]
+
+    @classmethod
+    def read(cls, asked: argparse.Namespace) -> Self:
+        if asked.features == "default":
+            data = default_recipe.read(asked.omnixas, asked.models, asked.cache)
+            parts = [cu_split(asked.omnixas, part) for part in ("train", "val")]
+            train, test = (default_recipe.rows_of(data, ids, None) for ids in parts)
+            return cls(train, test, {})
+        if asked.kind == EndToEndHead.name:
+            sites = {part: cu_sites(asked.omnixas, cu_split(asked.omnixas, part)) for part in PARTS}
+            featurizer = load_featurizer("m3gnet", model_path=asked.models)
+            rows = [
+                TrainingRows(
+                    described(part, featurizer),
+                    np.stack([site.spectrum for site in part]),
+                    [site.material for site in part],
+                )
+                for part in sites.values()
+            ]
+            return cls(rows[0], rows[1], sites)
+        train = cu_training_rows(asked.omnixas, asked.models, asked.cache)
+        return cls(train, validation_rows(asked.omnixas, "Cu"), {})
+
+
+def places(sites: Sequence[CuSite]) -> Sites:
+    """Return where rows are, as end-to-end training takes it."""
+    structures = {site.material: site.structure for site in sites}
+    numbers = {material: number for number, material in enumerate(structures)}
+    return Sites(
+        list(structures.values()),
+        np.array([numbers[site.material] for site in sites]),
+        np.array([site.number for site in sites]),
+    )
+
+
+def fit_cu(kind: str, seed: int, split: Split, models: Path) -> tuple[Fitted[Head], FloatArray]:
+    """Return the trained head, and the features of the rows to judge on that it takes."""
+    if kind != EndToEndHead.name:
+        return head_kind(kind).fit(
+            split.train, options_of(kind, "Cu"), seed=seed
+        ), split.test.features
+    options = EndToEndOptions()
+    fitted = EndToEndHead.fit_structures(
+        split.train, places(split.sites["train"]), load_blocks(models), options, seed=seed
+    )
+    return fitted, described(split.sites["val"], fitted.head.featurizer)
+
+
+def judge_cu(kind: str, seed: int, split: Split, models: Path) -> CuRun:
     started = time.process_time()
-    fitted = head_kind(kind).fit(train, options_of(kind, "Cu"), seed=seed)
+    fitted, features = fit_cu(kind, seed, split, models)
     seconds = time.process_time() - started
     started = time.process_time()
-    found = fitted.head.predict(test.features)
+    found = fitted.head.predict(features)
     predicting = time.process_time() - started
+    test = split.test
     metrics = evaluate(test.targets, found.mean, found.std, fitted.head.mean, test.groups)
     return {
         "part": "cu",
@@ -109,7 +182,7 @@ def judge_cu(kind: str, seed: int, train: TrainingRows, test: TrainingRows) -> C
         "seed": seed,
         "metrics": {name: metric.model_dump() for name, metric in metrics.items()},
         "cpu_seconds": round(seconds, 1),
-        "sites_per_cpu_second": round(len(test.features) / predicting),
+        "sites_per_cpu_second": round(len(features) / predicting),
         "epochs": sum(len(v) for k, v in fitted.history.items() if k.endswith("train_loss")),
     }
 
@@ -216,6 +289,7 @@ def main() -> None:
     parser.add_argument("part", choices=("cu", "transfer", "table"))
     parser.add_argument("kind", nargs="?", default="xasblock")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--features", choices=("m3gnet", "default"), default="m3gnet")
     parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--cache", type=Path, help="keeps the Cu features (.npz)")
@@ -228,9 +302,12 @@ def main() -> None:
         return
     if asked.part == "cu":
         found: Iterable[CuRun | TransferRun]
-        train = cu_training_rows(asked.omnixas, asked.models, asked.cache)
-        test = validation_rows(asked.omnixas, "Cu")
-        found = (judge_cu(asked.kind, seed, train, test) for seed in range(asked.seeds))
+        split = Split.read(asked)
+        label = asked.kind if asked.features == "m3gnet" else f"{asked.kind}, default features"
+        found = (
+            {**judge_cu(asked.kind, seed, split, asked.models), "kind": label}
+            for seed in range(asked.seeds)
+        )
     else:
         rows = {element: validation_rows(asked.omnixas, element) for element in ELEMENTS}
         found = (transfer_fold(asked.kind, fold, rows) for fold in range(FOLDS))
