@@ -5,20 +5,25 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli.database_state import Overview, overview
+from nearedge.launch.batch.filling import Wanted, fill
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import PoolSummary, run_workers, worker_environment
 from nearedge.launch.recovery import Recovery, recover
+from nearedge.queue_settings import QueueSettings
 from nearedge.settings import Settings
 from nearedge.store.connection import client, connect, initialize
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
@@ -26,6 +31,9 @@ from nearedge.store.service import EmbeddedServer
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
 from nearedge.workflows.campaign import SubmissionReport, submit
+
+if TYPE_CHECKING:
+    from tests.conftest import Slurm
 
 Molecule = Callable[[str], LoadedStructure]
 
@@ -67,11 +75,13 @@ class Site:
         start = "from nearedge.launch.worker import main\nraise SystemExit(main([]))"
         return self.start(f"{bootstrap}\n{start}")
 
-    def start(self, program: str) -> subprocess.Popen[bytes]:
-        """Start a Python program with these settings."""
+    def start(
+        self, program: str, settings: Settings | None = None, under: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a Python program with these settings, or others, `under` another program."""
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program],
-            env=worker_environment(self.settings),
+            [*under, sys.executable, "-P", "-c", program],
+            env=worker_environment(settings or self.settings),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -88,6 +98,24 @@ class Site:
 
     def status(self) -> Overview:
         return overview(self.settings)
+
+    def state(self) -> str:
+        """Return the state of the one site's Firework."""
+        return str(self.pad.fireworks.find_one({"spec.nearedge.kind": "site"})["state"])
+
+    def put_back(self, why: str, number: str) -> float:
+        """Recover until the one site is ready again; return the seconds, and check why it is."""
+        began = time.monotonic()
+        found: list[tuple[str, str | None]] = []
+
+        def ready() -> bool:
+            found.extend((each.why, each.batch) for each in self.recover().findings)
+            return self.state() == "READY"
+
+        self.until(ready)
+        assert found == [(why, f"slurm:{number}")]
+        assert self.recover().total == 0
+        return time.monotonic() - began
 
     def children(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """Return all that a process has started."""
@@ -129,6 +157,75 @@ class Site:
         assert found.hints == []
         assert self.feff() == []
         assert [path for path in self.settings.runs.rglob("*") if path.is_file()] == []
+
+    def check_nothing_over(self) -> None:
+        """Assert that no blob is without a document, and what jobs returned is there once."""
+        assert self.store.orphans(older_than=timedelta(0)) == set()
+        ended = self.pad.fireworks.count_documents({"state": "COMPLETED"})
+        assert self.pad.db["job_outputs"].count_documents({}) == ended
+
+
+_OF_WORKERS = ("nearedge.cli.batch_job", "nearedge.launch.worker")
+
+
+@dataclass
+class BatchQueue:
+    """What `nearedge queue --no-pack` submits of an installation.
+
+    Parameters
+    ----------
+    folder
+        For what is to go wrong in the jobs.
+    """
+
+    site: Site
+    slurm: Slurm
+    folder: Path
+
+    def settings(self, fault: str = "") -> Settings:
+        """Return settings whose batch jobs run the program `fault` first."""
+        faults = self.folder / uuid.uuid4().hex
+        faults.mkdir(parents=True)
+        # Python imports it by itself, in the codes' processes as well.
+        (faults / "sitecustomize.py").write_text(
+            f"import sys\nif {{*{_OF_WORKERS}}} & {{*sys.orig_argv}}:\n"
+            + textwrap.indent(fault or "pass", "    ")
+        )
+        resources = {"walltime": 900, "margin": 20, "expected": 1, "tasks": 1, "memory": "700M"}
+        queue = {"all": resources | {"environment": {"PYTHONPATH": str(faults)}}}
+        return self.site.settings.model_copy(update={"queue": QueueSettings.model_validate(queue)})
+
+    def submit(self, fault: str = "") -> str:
+        """Submit the one job that is ready, and return its number."""
+        wanted = Wanted(max_jobs=9, pack=False)
+        (job,) = fill(self.site.pad, "slurm", self.settings(fault), wanted).submitted
+        return job.batch_id.removeprefix("slurm:")
+
+    def end(self, number: str) -> str:
+        """Wait until a job is over, and return its state."""
+
+        def over() -> bool:
+            return self.slurm.states()[number] not in ("PENDING", "RUNNING", "COMPLETING")
+
+        self.site.until(over, seconds=240)
+        return self.slurm.states()[number]
+
+
+@pytest.fixture
+def batch(site: Site, slurm: Slurm, tmp_path: Path) -> BatchQueue:
+    """Return an installation's batch jobs under a real Slurm."""
+    return BatchQueue(site, slurm, tmp_path / "faults")
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Callable[[str, float], None]:
+    """Return how a test tells a figure that the documentation states."""
+
+    def tell(what: str, seconds: float) -> None:
+        with capsys.disabled():
+            print(f"\n{what}: {seconds:.1f} s")
+
+    return tell
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,17 +33,6 @@ Molecule = Callable[[str], LoadedStructure]
 pytestmark = pytest.mark.integration
 
 _WORKER = "from nearedge.launch.worker import main; raise SystemExit(main([]))"
-
-
-@pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Callable[[str, float], None]:
-    """Return how a test tells a figure that the documentation states."""
-
-    def tell(what: str, seconds: float) -> None:
-        with capsys.disabled():
-            print(f"\n{what}: {seconds:.1f} s to READY")
-
-    return tell
 
 
 @pytest.fixture
@@ -79,25 +67,6 @@ def suspended(site: Site, number: str) -> psutil.Process:
     return process
 
 
-def state(site: Site) -> str:
-    return str(site.pad.fireworks.find_one({"spec.nearedge.kind": "site"})["state"])
-
-
-def put_back(site: Site, why: str, number: str) -> float:
-    """Recover until the site is ready again; return the seconds, and check why it is."""
-    began = time.monotonic()
-    found: list[tuple[str, str | None]] = []
-
-    def ready() -> bool:
-        found.extend((each.why, each.batch) for each in site.recover().findings)
-        return state(site) == "READY"
-
-    site.until(ready)
-    assert found == [(why, f"slurm:{number}")]
-    assert site.recover().total == 0
-    return time.monotonic() - began
-
-
 def test_a_job_cancelled_while_it_waits_frees_its_firework_and_a_stranger_is_left_alone(
     site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str], tmp_path: Path,
     told: Callable[[str, float], None],
@@ -113,7 +82,7 @@ def test_a_job_cancelled_while_it_waits_frees_its_firework_and_a_stranger_is_lef
     assert site.pad.launches.update_one(held, ours).matched_count == 1
     assert site.recover().total == 0, "it waits"
     slurm.ask("scancel", number)
-    told("scancel of a pending job", put_back(site, "pending_cancelled", number))
+    told("scancel of a pending job", site.put_back("pending_cancelled", number))
 
 
 @pytest.mark.slow
@@ -126,7 +95,7 @@ def test_a_running_job_that_is_cancelled_is_put_back_by_that_name(
     suspended(site, number)
     assert site.recover().total == 0, "it runs"
     slurm.ask("scancel", number)
-    told("scancel of a running job", put_back(site, "cancelled", number))
+    told("scancel of a running job", site.put_back("cancelled", number))
 
 
 @pytest.mark.slow
@@ -139,9 +108,9 @@ def test_a_job_that_meets_its_walltime_is_put_back_by_that_name(
     suspended(site, number)
     site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"].over, seconds=180)
     # Slurm wakes what it ends: now and then the worker gets to put its job back itself.
-    if state(site) != "READY":
-        told("walltime", put_back(site, "timed_out", number))
-    assert state(site) == "READY"
+    if site.state() != "READY":
+        told("walltime", site.put_back("timed_out", number))
+    assert site.state() == "READY"
     assert site.recover().total == 0
 
 
@@ -155,7 +124,7 @@ def test_what_a_failed_node_left_behind_is_run_again_and_refused(
     worker = suspended(site, number)
     os.kill(slurm.pid("slurmd"), signal.SIGKILL)
     assert site.recover().total == 0, "nobody knows yet"
-    told("slurmd killed", put_back(site, "node_failed", number))
+    told("slurmd killed", site.put_back("node_failed", number))
     assert worker.is_running()
     assert site.run().completed == 2
     worker.resume()
@@ -184,9 +153,9 @@ def test_a_controller_that_is_killed_changes_nothing_until_it_answers_again(
     assert site.recover().total == 0, "it does not answer"
     slurm.up()
     assert site.recover().total == 0, "the job still waits"
-    assert state(site) == "RESERVED"
+    assert site.state() == "RESERVED"
     slurm.ask("scancel", number)
     told(
         "slurmctld killed and started again, then scancel",
-        put_back(site, "pending_cancelled", number),
+        site.put_back("pending_cancelled", number),
     )
