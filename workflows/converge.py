@@ -6,28 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
 from jobflow.core.maker import Maker
-from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.codes.convergence import load_convergence
 from nearedge.codes.protocols import Setting
 from nearedge.errors import StructureError
-from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, launchpad
-from nearedge.launch.queue_state import PENDING
-from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.converge import ConvergeMaker, describe_decision
 from nearedge.makers.convergence import SoFar, so_far
 from nearedge.schemas.convergence import ConvergenceDoc
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
 from nearedge.store.convergences import ConvergenceStore
-from nearedge.store.operations import MongoDatabase, operation
+from nearedge.store.operations import MongoDatabase
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.absorbers import unique_absorbers
 from nearedge.structures.checks import check_structure
 from nearedge.structures.source import LoadedStructure
+from nearedge.workflows.once import Submitted, submit_once
 from nearedge.workflows.spectrum import SpectrumFlowMaker
 
 
@@ -127,7 +123,7 @@ class ConvergenceSubmission:
     """
 
     document: ConvergenceDoc
-    state: Literal["known", "queued", "put_back", "new"]
+    state: Literal["known"] | Submitted
 
 
 def choose_site(loaded: LoadedStructure, absorber: str, site: int | None = None) -> int:
@@ -192,9 +188,8 @@ def submit_convergence(
     document = _file(database, found, project)
     if found.pending is None:
         return ConvergenceSubmission(document, "known")
-    pad = launchpad(settings)
-    ensure_launchpad_indexes(pad)
-    state = _enqueue(pad, maker, loaded, absorbing_index, retry, document)
+    flow = maker.make(loaded, absorbing_index, retry)
+    state = submit_once(flow, ("convergence_id", document.convergence_id), settings)
     return ConvergenceSubmission(document, state)
 
 
@@ -209,25 +204,3 @@ def _file(database: MongoDatabase, found: SoFar, project: str | None) -> Converg
         steps = [step for each in found.document.parameters for step in each.steps]
         SpectraStore(database).add_project([step.calculation_id for step in steps], project)
     return ConvergenceStore(database).put(found.document)
-
-
-@operation
-def _enqueue(
-    pad: LaunchPad,
-    maker: ConvergeFlowMaker,
-    loaded: LoadedStructure,
-    absorbing_index: int,
-    retry: Sequence[str],
-    document: ConvergenceDoc,
-) -> Literal["queued", "put_back", "new"]:
-    withdraw_torn(pad)  # or what no worker can finish would count as queued
-    ours = {f"spec.{SPEC_KEY}.convergence_id": document.convergence_id}
-    fizzled = list(pad.fireworks.find(ours | {"state": "FIZZLED"}, {"fw_id": 1}))
-    for firework in fizzled:
-        pad.rerun_fw(firework["fw_id"])
-    if fizzled:
-        return "put_back"
-    if pad.fireworks.count_documents(ours | {"state": {"$in": list(PENDING)}}):
-        return "queued"
-    add_workflows(pad, [flow_to_workflow(maker.make(loaded, absorbing_index, retry))])
-    return "new"

@@ -33,7 +33,7 @@ def submit_once(flow: Flow, about: tuple[str, str], settings: Settings) -> Submi
 
 @operation
 def _submit(pad: LaunchPad, flow: Flow, about: tuple[str, str]) -> Submitted:
-    withdraw_torn(pad)
+    withdraw_torn(pad)  # or what no worker can finish would count as queued
     key, value = about
     ours = {f"spec.{SPEC_KEY}.{key}": value}
     fizzled = list(pad.fireworks.find(ours | {"state": "FIZZLED"}, {"fw_id": 1}))

@@ -24,7 +24,7 @@ from nearedge.store.convergences import ConvergenceStore
 from nearedge.store.queries import CalculationQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
-from nearedge.workflows import converge
+from nearedge.workflows import converge, once
 from nearedge.workflows.campaign import submit
 from nearedge.workflows.converge import ConvergeFlowMaker, choose_site, submit_convergence
 
@@ -47,7 +47,7 @@ def small(project: str | None = "p") -> ConvergeFlowMaker:
 
 @pytest.fixture
 def in_memory(pad: LaunchPad, store: SpectraStore, monkeypatch: pytest.MonkeyPatch) -> SpectraStore:
-    monkeypatch.setattr(converge, "launchpad", lambda settings: pad)
+    monkeypatch.setattr(once, "launchpad", lambda settings: pad)
     monkeypatch.setattr(converge, "connect", lambda settings: store.database)
     return store
 
