@@ -10,9 +10,9 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import DuplicateKeyError
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.heartbeat import WORKERS, server_time, stands_still
+from nearedge.launch.heartbeat import CLUSTER, WORKERS, server_time, stands_still
 from nearedge.launch.liveness import AskScheduler, Liveness
-from nearedge.launch.scheduler import JobState, states_of
+from nearedge.launch.scheduler import JobState, slurm_cluster, states_of
 from nearedge.store.operations import MongoDatabase
 
 UNRECORDED = "unrecorded"
@@ -92,18 +92,26 @@ def running(
 def reserved(pad: LaunchPad, scheduler: str, ask: AskScheduler = states_of) -> Iterator[Finding]:
     """Yield the jobs reserved for a batch job that is over, or long forgotten by its scheduler.
 
+    Those of another cluster are left to whoever can ask its scheduler.
+
     Parameters
     ----------
     scheduler
         Whose numbers the reservations hold: ``slurm``, ``pbs`` or ``sge``.
     """
-    waiting: dict[int, tuple[dict[str, Any], str]] = {}
+    found: dict[int, tuple[dict[str, Any], str]] = {}
+    clusters: dict[int, str] = {}
     for firework in pad.fireworks.find({"state": "RESERVED"}, FIELDS):
         launch = last_launch(pad, firework)
         if launch is not None and launch["state"] == "RESERVED":
             number = reservation_number(launch)
             if number is not None:
-                waiting[launch["launch_id"]] = (firework, f"{scheduler}:{number}")
+                found[launch["launch_id"]] = (firework, f"{scheduler}:{number}")
+            for each in launch["state_history"]:
+                if CLUSTER in each:
+                    clusters[launch["launch_id"]] = each[CLUSTER]
+    here = slurm_cluster() if clusters else None
+    waiting = {i: each for i, each in found.items() if here in (None, clusters.get(i, here))}
     states = ask({batch for _, batch in waiting.values()}) if waiting else {}
     for launch_id, (firework, batch) in waiting.items():
         state = states[batch]

@@ -130,13 +130,25 @@ class SlurmScheduler:
             return {}
 
 
-@lru_cache(maxsize=1)
 def slurm_cluster() -> str | None:
     """Return the name of the cluster whose Slurm is asked here, or None if it does not say."""
     try:
-        text = _run(["scontrol", "show", "config"], ANSWER_SECONDS)
-    except SchedulerSilent:
+        return _named_cluster()
+    except SchedulerSilent:  # it may say so later
         return None
+
+
+def cluster_of(scheduler: str) -> str | None:
+    """Return the cluster whose scheduler is asked here: two may give the same numbers to jobs.
+
+    Of Slurm alone; PBS names its server in a job's id, and of SGE it is not known.
+    """
+    return slurm_cluster() if scheduler == "slurm" else None
+
+
+@lru_cache(maxsize=1)
+def _named_cluster() -> str | None:
+    text = _run(["scontrol", "show", "config"], ANSWER_SECONDS)
     found = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
     return None if found is None else found.group(1)
 

@@ -178,6 +178,19 @@ def test_a_reservation_whose_batch_job_was_cancelled_is_given_up(
     assert pad.launches.count_documents({"state": "RESERVED"}) == 0
 
 
+def test_another_clusters_reservation_of_the_same_number_is_left_alone(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, reserved: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("nearedge.launch.reconcile.slurm_cluster", lambda: "ours")
+    pad.launches.update_one({}, {"$set": {"state_history.0.cluster": "theirs"}})
+    assert recover(pad, memory_database, ask=says(JobState.CANCELLED)).total == 0
+    assert state(pad) == "RESERVED"
+    pad.launches.update_one({}, {"$set": {"state_history.0.cluster": "ours"}})
+    found = recover(pad, memory_database, ask=says(JobState.CANCELLED))
+    assert found.ids("pending_cancelled") == (reserved,)
+
+
 @pytest.mark.parametrize(
     ("said", "name"),
     [

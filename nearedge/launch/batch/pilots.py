@@ -14,9 +14,10 @@ from nearedge.launch.batch.classes import LIGHT, of_classes
 from nearedge.launch.batch.reservation import BatchJob, SubmissionRefused
 from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
 from nearedge.launch.fireworks import launchpad
+from nearedge.launch.heartbeat import CLUSTER
 from nearedge.launch.identity import batch_job
 from nearedge.launch.pool import PoolSummary, run_workers
-from nearedge.launch.scheduler import JobState, states_of
+from nearedge.launch.scheduler import JobState, cluster_of, slurm_cluster, states_of
 from nearedge.launch.window import Window
 from nearedge.queue_settings import Resources, SchedulerName
 from nearedge.settings import Settings
@@ -66,6 +67,7 @@ def submit_pilot(
         "workers": resources.tasks,
         "walltime": resources.walltime,
         "folder": str(folder),
+        CLUSTER: cluster_of(scheduler),
     }
     # It may run already: what it has entered itself stays.
     pad.db[PILOTS].update_one(
@@ -84,9 +86,13 @@ def pilots_alive(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
     """Return how many pilots of each class wait or run for a project (None: for all).
 
     The scheduler is asked; one that it does not know any more has ended, and is entered as such.
-    One of which it says nothing counts as alive: no second one is started in its place.
+    One of which it says nothing counts as alive: no second one is started in its place. Those of
+    another cluster, whose Slurm gives the same numbers, are left out.
     """
-    rows = list(pad.db[PILOTS].find(_ALIVE, {"codes": 1, "project": 1}))
+    rows = list(pad.db[PILOTS].find(_ALIVE, {"codes": 1, "project": 1, CLUSTER: 1}))
+    here = slurm_cluster() if any(row.get(CLUSTER) for row in rows) else None
+    if here is not None:
+        rows = [row for row in rows if row.get(CLUSTER) in (None, here)]
     states = states_of([str(row["_id"]) for row in rows])
     alive: dict[str, int] = {}
     for row in rows:

@@ -22,8 +22,10 @@ from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import ASK_SECONDS
 from nearedge.launch.batch.classes import class_of, of_classes
 from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
-from nearedge.launch.heartbeat import stands_still
+from nearedge.launch.heartbeat import CLUSTER, stands_still
 from nearedge.launch.identity import WorkerIdentity
+from nearedge.launch.reconcile import reservation_number
+from nearedge.launch.scheduler import cluster_of
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
 from nearedge.store.operations import operation
@@ -94,8 +96,27 @@ def reserve_one(
         if isinstance(error, LaunchError):
             raise SubmissionRefused(task.job_class, str(error)) from None
         raise
-    pad.set_reservation_id(launch_id, number)
+    _note(pad, launch_id, scheduler, number)
     return BatchJob(f"{scheduler}:{number}", task.job_class, folder, firework.name, firework.fw_id)
+
+
+def _note(pad: LaunchPad, launch_id: int, scheduler: SchedulerName, number: str) -> None:
+    """Note in a launch which batch job it waits for, and of which cluster, as far as that is known.
+
+    Only that is written: FireWorks' own writes all of the launch as it was read before, and the job
+    may run by now. Entries of the history are added to, never moved.
+    """
+    said = {"reservation_id": number}
+    if (cluster := cluster_of(scheduler)) is not None:
+        said[CLUSTER] = cluster
+    history = pad.launches.find_one({"launch_id": launch_id})["state_history"]
+    place = next(
+        place
+        for place, each in enumerate(history)
+        if each["state"] == "RESERVED" and "reservation_id" not in each
+    )
+    fields = {f"state_history.{place}.{name}": value for name, value in said.items()}
+    pad.launches.update_one({"launch_id": launch_id}, {"$set": fields})
 
 
 def task_of(firework: Firework) -> Task:
@@ -122,12 +143,7 @@ def may_run(pad: LaunchPad, fw_id: int, batch: str | None) -> bool:
 def _reservation(pad: LaunchPad, launch_ids: list[int]) -> str | None:
     query = {"launch_id": {"$in": launch_ids}, "state": "RESERVED"}
     launch = pad.launches.find_one(query, {"state_history": 1}, sort=[("launch_id", -1)])
-    return None if launch is None else _number(launch)
-
-
-def _number(launch: dict[str, Any]) -> str | None:
-    found = [each["reservation_id"] for each in launch["state_history"] if "reservation_id" in each]
-    return str(found[-1]) if found else None
+    return None if launch is None else reservation_number(launch)
 
 
 @operation
@@ -149,7 +165,7 @@ def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
         if number is None:
             pad.cancel_reservation(launch["launch_id"])
         else:
-            pad.set_reservation_id(launch["launch_id"], number)
+            _note(pad, launch["launch_id"], scheduler, number)
     return len(left)
 
 
@@ -157,7 +173,7 @@ def _half_made(pad: LaunchPad) -> Iterator[dict[str, Any]]:
     fields = {"launch_id": 1, "launch_dir": 1, "state_history": 1, "fworker.name": 1}
     for launch in pad.launches.find({"state": "RESERVED"}, fields):
         submitter = WorkerIdentity.parse(launch["fworker"]["name"])
-        if submitter is None or _number(launch) is not None:
+        if submitter is None or reservation_number(launch) is not None:
             continue
         if submitter.here:
             gone = not submitter.alive()

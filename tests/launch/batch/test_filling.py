@@ -244,7 +244,7 @@ def test_a_reservation_that_a_killed_submitter_left_is_brought_to_an_end(
     found: str | None,
 ) -> None:
     number = add(kind="site", code="vasp")
-    monkeypatch.setattr(pad, "set_reservation_id", lambda *_: None, raising=False)
+    monkeypatch.setattr("nearedge.launch.batch.reservation._note", lambda *_: None)
     (job,) = fill(pad, "slurm", settings, Wanted(1)).submitted
     monkeypatch.undo()
     folders = {} if found is None else {str(job.folder): found}
@@ -264,7 +264,7 @@ def test_a_reservation_left_on_another_machine_is_brought_to_an_end_once_it_was_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number = add(kind="site", code="vasp")
-    monkeypatch.setattr(pad, "set_reservation_id", lambda *_: None, raising=False)
+    monkeypatch.setattr("nearedge.launch.batch.reservation._note", lambda *_: None)
     elsewhere = replace(WorkerIdentity.of_this_process(), machine="another")
     monkeypatch.setattr(WorkerIdentity, "of_this_process", lambda: elsewhere)
     fill(pad, "slurm", settings, Wanted(1))
@@ -276,6 +276,26 @@ def test_a_reservation_left_on_another_machine_is_brought_to_an_end_once_it_was_
     monkeypatch.setattr(heartbeat, "server_time", later)
     assert [settle_half_made(pad, "slurm") for _ in range(6)] == [0, 0, 0, 0, 0, 1]
     assert pad.get_fw_dict_by_id(number)["state"] == "READY"
+
+
+def test_reservations_and_pilots_say_which_cluster_they_are_of(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nearedge.launch.scheduler._named_cluster", lambda: "ours")
+    number = add(kind="site", code="vasp")
+    add(kind="site", code="feff")
+    fill(pad, "slurm", settings, Wanted(2))
+    (launch,) = pad.launches.find({"fw_id": number})
+    (noted,) = launch["state_history"]
+    assert (noted["reservation_id"], noted["cluster"]) == ("102", "ours")
+    assert pilots_alive(pad) == {"feff": 1}
+    pad.db[PILOTS].update_one({}, {"$set": {"cluster": "theirs"}})
+    assert pilots_alive(pad) == {}
+    assert pad.db[PILOTS].count_documents({"state": "submitted"}) == 1, "it was not asked about"
 
 
 def test_a_batch_job_begins_only_what_is_its_own(
