@@ -11,9 +11,10 @@ from typing import Self
 import psutil
 
 from nearedge.store.claims import machine as this_machine
+from nearedge.store.claims import process_started
 
-# A process's start as psutil computes it from the boot time may move by a jiffy between calls.
-_START_TOLERANCE = 1.0
+# The moment that the machine started is told in whole seconds, and may move by one between calls.
+_START_TOLERANCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class WorkerIdentity:
     pid
         Number of the process.
     started
-        When it started, in seconds since the epoch.
+        When it started, in seconds since its machine did, so that nobody's clock matters.
     batch
         The batch job that it runs in, such as ``slurm:1234``, ``pbs:77.head`` or ``sge:9``; None
         outside of one.
@@ -45,7 +46,7 @@ class WorkerIdentity:
     def of_this_process(cls) -> Self:
         """Return the identity of the running process."""
         pid = os.getpid()
-        started = psutil.Process(pid).create_time()
+        started = process_started(psutil.Process(pid))
         return cls(socket.gethostname(), this_machine(), pid, started, batch_job())
 
     @classmethod
@@ -76,7 +77,7 @@ class WorkerIdentity:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            return abs(process.create_time() - self.started) < _START_TOLERANCE
+            return abs(process_started(process) - self.started) < _START_TOLERANCE
         except psutil.NoSuchProcess:
             return False
 

@@ -292,7 +292,7 @@ def _this_process() -> Document:
         "host": socket.gethostname(),
         "machine": machine(),
         "pid": process.pid,
-        "process_started": process.create_time(),
+        "process_started": process_started(process),
         "beat": 0,
         "stage": "",
         "since": utc_now(),
@@ -315,12 +315,21 @@ def machine() -> str:
     return "/".join(parts)
 
 
+def process_started(process: psutil.Process) -> float:
+    """Return when a process started, in seconds since its machine did.
+
+    The time of day at which it started is another one as soon as somebody sets the clock: psutil
+    reckons it from when the machine started, which the kernel moves along.
+    """
+    return process.create_time() - psutil.boot_time()
+
+
 def _owner(claim: Document) -> Literal["alive", "dead", "unknown"]:
     if claim["machine"] != machine():
         return "unknown"
     try:
         process = psutil.Process(int(claim["pid"]))
-        same = abs(process.create_time() - float(claim["process_started"])) < _START_TOLERANCE
+        same = abs(process_started(process) - float(claim["process_started"])) < _START_TOLERANCE
         return "alive" if same and process.status() != psutil.STATUS_ZOMBIE else "dead"
     except psutil.NoSuchProcess:
         return "dead"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from nearedge.launch.identity import WorkerIdentity, batch_job
@@ -45,3 +46,16 @@ def test_this_process_says_the_batch_job_it_runs_in(monkeypatch: pytest.MonkeyPa
     worker = WorkerIdentity.of_this_process()
     assert worker.batch == "slurm:77"
     assert worker.alive()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_process_stays_the_same_when_its_machines_clock_is_set(
+    monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    worker = WorkerIdentity.of_this_process()
+    booted = psutil.boot_time() + 3600 * hours
+    started = psutil.Process().create_time() + 3600 * hours
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: started)
+    assert worker.alive()
+    assert WorkerIdentity.of_this_process() == worker
