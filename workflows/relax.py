@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 
 from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
@@ -67,7 +69,6 @@ def look_up(
     DatabaseUnavailable, ForeignDatabase
         If the database is not there or not NearEdge's.
     """
-    how = maker.settings_for(M3GNetCalculator(settings.model_path).weights_sha256)
     database = connect(settings)
     looked: list[LoadedStructure | Unrelaxed | Refusal] = []
     for each in structures:
@@ -77,6 +78,7 @@ def look_up(
             looked.append(Refusal(each.source.given_as, reason))
         else:
             origin = _key(each)
+            how = maker.settings_for(_weights_sha256(settings.model_path))
             looked.append(Unrelaxed(each, origin, how.relaxation_id(origin)))
     ids = [each.relaxation_id for each in looked if isinstance(each, Unrelaxed)]
     known = RelaxationStore(database).get_many(ids)
@@ -149,6 +151,12 @@ class RelaxFlowMaker(Maker):
         job.name = f"{job.name} {label}"
         about = {"kind": kind, "label": label, "project": self.relax_maker.project, **more}
         job.update_metadata({SPEC_KEY: about}, dynamic=False)
+
+
+@lru_cache(maxsize=1)
+def _weights_sha256(model_path: Path | None) -> str:
+    """Return what names the potential's weights: reading and checking them takes seconds."""
+    return M3GNetCalculator(model_path).weights_sha256
 
 
 def _key(loaded: LoadedStructure) -> str:
@@ -253,9 +261,13 @@ def enqueue_relaxations(
     WeightsError
         If the potential's weights are missing or wrong.
     """
-    weights = M3GNetCalculator(settings.model_path).weights_sha256
+    if not groups:
+        return 0, 0
     flow_maker = RelaxFlowMaker(
-        relax_maker=maker, weights_sha256=weights, then=then, priority=priority
+        relax_maker=maker,
+        weights_sha256=_weights_sha256(settings.model_path),
+        then=then,
+        priority=priority,
     )
     flows = {flow_maker.continuation_id(each): flow_maker.make(each) for each in groups}
     added = _enqueue(launchpad(settings), flows, priority)

@@ -19,12 +19,14 @@ from nearedge.makers.relax import RelaxMaker
 from nearedge.models.featurizers.reference import M3GNET_MP_2021_2_8
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
+from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import SpectrumQuery
 from nearedge.store.relaxations import RelaxationStore
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.identity import structure_key
 from nearedge.structures.source import LoadedStructure, Refusal, SourceRef
 from nearedge.structures.stored import stored_structure
+from nearedge.workflows import relax
 from nearedge.workflows.relax import (
     RelaxFlowMaker,
     Unrelaxed,
@@ -68,6 +70,35 @@ def worked(settings: Settings) -> Callable[[], None]:
         assert summary.failed == 0, [each.error for each in fizzled_jobs(launchpad(settings))]
 
     return work
+
+
+def test_the_potentials_weights_are_read_once_and_only_for_what_can_be_relaxed(
+    oxide: LoadedStructure, memory_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    class Weights:
+        weights_sha256 = "a" * 64
+
+        def __init__(self, model_path: object) -> None:
+            read.append(model_path)
+
+    monkeypatch.setattr(relax, "M3GNetCalculator", Weights)
+    monkeypatch.setattr(relax, "connect", lambda _: memory_database)
+    monkeypatch.setattr(relax, "_enqueue", lambda pad, flows, priority: len(flows))
+    relax._weights_sha256.cache_clear()
+    maker, settings = RelaxMaker(), Settings(mongo_uri="mongodb://127.0.0.1:1")  # type: ignore[arg-type]
+    try:
+        assert len(look_up([Refusal("bad.cif", "no")], maker, settings)) == 1
+        assert enqueue_relaxations([], maker, None, settings=settings) == (0, 0)
+        assert read == []
+        for _ in range(2):
+            (found,) = look_up([oxide], maker, settings)
+            assert isinstance(found, Unrelaxed)
+            assert enqueue_relaxations([[oxide]], maker, None, settings=settings) == (1, 0)
+        assert read == [settings.model_path]
+    finally:
+        relax._weights_sha256.cache_clear()
 
 
 @pytest.mark.slow
