@@ -30,7 +30,7 @@ from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LazyFirework
 from pymongo.errors import PyMongoError
 
-from nearedge.launch.numbering import NumberedLaunchPad
+from nearedge.launch.choosing import ChoosingLaunchPad
 from nearedge.launch.token import CurrentLaunch, current_launch, hold, refuse
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class _SeenFirework(LazyFirework):  # type: ignore[misc]  # FireWorks has no typ
         return firework
 
 
-class FencedLaunchPad(NumberedLaunchPad):
+class FencedLaunchPad(ChoosingLaunchPad):
     """FireWorks' launchpad, whose every write is refused to a launch that was given up."""
 
     _lock: str | None = None

@@ -72,12 +72,14 @@ def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
         "calculation_id",
         "convergence_id",
         "search_id",
+        "learn_id",
         "continuation_id",
         "project",
         "kind",
     ):
         pad.fireworks.create_index(f"spec.{SPEC_KEY}.{field}", background=True)
     pad.launches.create_index("launch_dir", background=True)
+    pad.workflows.create_index("locked", sparse=True, background=True)
     outputs = pad.db[JOB_OUTPUTS]
     outputs.create_index([("uuid", 1), ("index", -1)], background=True)
 

@@ -13,6 +13,10 @@ from nearedge.launch.fireworks import SPEC_KEY
 PENDING = ("WAITING", "READY", "RESERVED", "RUNNING", "PAUSED")
 """States of a Firework whose work is still to come, or under way."""
 
+NOT_COMPLETED = (*PENDING, "FIZZLED", "DEFUSED", "ARCHIVED")
+"""All states but COMPLETED, of a Firework or a workflow: a campaign is mostly what has completed,
+and no index of the embedded server serves "not equal"."""
+
 _CHUNK = 500
 
 
@@ -52,10 +56,20 @@ def queued(
 
 
 def state_counts(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
-    """Return how many Fireworks are in each state; states that none is in are left out."""
-    match = {} if project is None else {f"spec.{SPEC_KEY}.project": project}
+    """Return how many Fireworks are in each state; states that none is in are left out.
+
+    Of all projects together, COMPLETED are those that are in no other state: they are not read.
+    """
+    match: dict[str, object] = {f"spec.{SPEC_KEY}.project": project}
+    total = 0
+    if project is None:
+        match = {"state": {"$in": list(NOT_COMPLETED)}}
+        total = pad.fireworks.estimated_document_count()
     pipeline = [{"$match": match}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}]
-    return {str(row["_id"]): int(row["count"]) for row in pad.fireworks.aggregate(pipeline)}
+    counts = {str(row["_id"]): int(row["count"]) for row in pad.fireworks.aggregate(pipeline)}
+    if (completed := total - sum(counts.values())) > 0:
+        counts["COMPLETED"] = completed
+    return counts
 
 
 def _chunks(values: Iterable[str]) -> Iterator[list[str]]:

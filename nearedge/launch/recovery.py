@@ -25,6 +25,7 @@ from nearedge.launch.fencing import GIVEN_UP, LOCK_SECONDS, FencedLaunchPad
 from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.liveness import AskScheduler, Gone
+from nearedge.launch.queue_state import NOT_COMPLETED
 from nearedge.launch.reconcile import (
     ABANDONED,
     FAULTED,
@@ -127,8 +128,9 @@ def recover(
     """
     unlinked = _unlinked(pad)
     release_stale_locks(pad, LOCK_SECONDS)
-    # Whoever was about to link one of these has done so by now, or has lost its lock.
-    pad.fireworks.delete_many({"fw_id": {"$in": list(unlinked & _unlinked(pad))}})
+    if unlinked:
+        # Whoever was about to link one of these has done so by now, or has lost its lock.
+        pad.fireworks.delete_many({"fw_id": {"$in": list(unlinked & _unlinked(pad))}})
     withdraw_torn(pad)
     Claims(database).remove_dead()
     tries = get_settings().batch.tries if tries is None else tries
@@ -213,11 +215,18 @@ def bring_on(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
     their end. So what was abandoned is put back here, and what only waits is made ready.
     """
     _give_up_reservations(pad)
+    if _coming(pad, query):
+        return True
     _bring_up_to_date(pad)
-    coming = {**query, "state": {"$in": ["READY", "RESERVED"]}}
+    return _coming(pad, query)
+
+
+def _coming(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
+    # By stages, because the embedded server uses no index for the `$or` of a query.
+    coming = [{"$match": {"state": {"$in": ["READY", "RESERVED"]}}}, {"$match": dict(query)}]
     return any(
         firework["state"] == "READY" or not _in_a_batch_queue(pad, firework)
-        for firework in pad.fireworks.find(coming, FIELDS)
+        for firework in pad.fireworks.aggregate([*coming, {"$project": FIELDS}])
     )
 
 
@@ -309,8 +318,7 @@ def _faulted(pad: LaunchPad) -> Iterator[Finding]:
 
 def _unlinked(pad: LaunchPad) -> set[int]:
     """Return the jobs that are in no workflow; a submission inserts its workflows first."""
-    # What is over is not looked through each time: a campaign is mostly that.
-    not_over = {"state": {"$ne": "COMPLETED"}}
+    not_over = {"state": {"$in": list(NOT_COMPLETED)}}
     jobs = {row["fw_id"] for row in pad.fireworks.find(not_over, {"fw_id": 1})}
     for workflow in pad.workflows.find(not_over, {"nodes": 1}):
         jobs.difference_update(workflow["nodes"])
@@ -319,7 +327,7 @@ def _unlinked(pad: LaunchPad) -> set[int]:
 
 def _half_recorded(pad: LaunchPad) -> Iterator[Finding]:
     """Yield jobs whose end is recorded in them, but not in their workflow, with what they add."""
-    not_over = {"state": {"$ne": "COMPLETED"}}
+    not_over = {"state": {"$in": list(NOT_COMPLETED)}}
     states = [row.get("fw_states") or {} for row in pad.workflows.find(not_over, {"fw_states": 1})]
     jobs = [int(job) for each in states for job, state in each.items() if state != "COMPLETED"]
     ended = {"fw_id": {"$in": jobs}, "state": "COMPLETED"}

@@ -33,7 +33,8 @@ def of_class(name: str) -> dict[str, Any]:
 
 def of_classes(names: list[str], project: str | None = None) -> dict[str, Any]:
     """Return the query that finds the Fireworks of several classes, of one project or of all."""
-    found: dict[str, Any] = {"$or": [of_class(name) for name in names]}
+    each = [of_class(name) for name in names]
+    found: dict[str, Any] = each[0] if len(each) == 1 else {"$or": each}
     if project is not None:
         found[f"spec.{SPEC_KEY}.project"] = project
     return found

@@ -173,7 +173,7 @@ def _too_long(
             continue
         longest = settings.batch.resources(name).longest_run
         of_these = of_classes([name], wanted.project)
-        query = {**of_these, "state": "READY", AT_LEAST: {"$gte": longest}}
+        query = {"state": "READY", **of_these, AT_LEAST: {"$gte": longest}}
         found[name] = pad.fireworks.count_documents(query)
     return +found
 
@@ -210,7 +210,7 @@ def scripts(
             continue
         task = pilot_task(name, wanted.project)
         if not wanted.packed(name, settings):
-            query = {**of_classes([name], wanted.project), "state": "READY"}
+            query = {"state": "READY", **of_classes([name], wanted.project)}
             first = pad.fireworks.find_one(query, {"fw_id": 1}, sort=[("spec._priority", -1)])
             if first is None:
                 continue
