@@ -159,19 +159,12 @@ def _values(given: list[str]) -> dict[str, list[Setting]]:
 
 def _compute(document: ConvergenceDoc, settings: Settings) -> ConvergenceDoc:
     """Work the queue as far as it is about this convergence, and return what came of it."""
-    from nearedge.cli.running import work_the_queue
-    from nearedge.cli.watching import live_display
+    from nearedge.cli.running import work_for_command
     from nearedge.store.connection import connect
     from nearedge.store.convergences import ConvergenceStore
 
     about = {"convergence_id": document.convergence_id}
-    with only_data_on_stdout():
-        done = work_the_queue(settings, 1, live_display, title="Converging", about=about)
-    for message in done.messages:
-        say(message, style="yellow")
-    if done.interrupted:
-        say("Interrupted: the step that ran was put back; the same command goes on.")
-        raise typer.Exit(130)
+    work_for_command(settings, 1, about, title="Converging")
     return ConvergenceStore(connect(settings)).get(document.convergence_id) or document
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nearedge.cli import options as opt
-from nearedge.cli.console import only_data_on_stdout, say, show, show_json, show_table
+from nearedge.cli.console import only_data_on_stdout, show, show_json, show_table
 from nearedge.cli.models import metric_text
 from nearedge.cli.training import (
     FeaturizerSpec,
@@ -179,24 +179,12 @@ def _flow(
 
 def _work(identifier: str, settings: Settings, workers: int | None) -> list[EvaluateOutcome]:
     """Work the queue as far as it is about this flow, and return how good its models are."""
-    from nearedge.cli.running import work_the_queue
-    from nearedge.cli.watching import live_display
+    from nearedge.cli.running import work_for_command
     from nearedge.errors import ModelError
     from nearedge.workflows.learn import learning_outcomes
 
-    with only_data_on_stdout():
-        done = work_the_queue(
-            settings,
-            workers or settings.workers,
-            live_display,
-            title="Learning",
-            about={"learn_id": identifier},
-        )
-    for message in done.messages:
-        say(message, style="yellow")
-    if done.interrupted:
-        say("Interrupted: what was under way was put back; the same command goes on.")
-        raise typer.Exit(130)
+    about = {"learn_id": identifier}
+    done = work_for_command(settings, workers or settings.workers, about, title="Learning")
     if done.left or done.failures:
         raise ModelError(
             f"Learning {identifier} has not come to its end: `nearedge status` shows why; the same "

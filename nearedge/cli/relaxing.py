@@ -62,8 +62,7 @@ def relaxed_here(
     LaunchError
         If one is still not relaxed when the queue is empty.
     """
-    from nearedge.cli.running import work_the_queue
-    from nearedge.cli.watching import live_display
+    from nearedge.cli.running import work_for_command
     from nearedge.settings import get_settings
     from nearedge.structures.source import LoadedStructure
     from nearedge.workflows.relax import Unrelaxed, enqueue_relaxations, look_up
@@ -76,14 +75,7 @@ def relaxed_here(
         groups = [[each] for each in waiting]
         enqueue_relaxations(groups, maker, None, settings=settings)
         about = {"kind": "relax", "project": maker.project or ""}
-        done = work_the_queue(
-            settings, workers or settings.workers, live_display, title="Relaxing", about=about
-        )
-        for message in done.messages:
-            say(message, style="yellow")
-        if done.interrupted:
-            say("Interrupted: what ran was put back; the same command goes on.")
-            raise typer.Exit(130)
+        work_for_command(settings, workers or settings.workers, about, title="Relaxing")
         looked = look_up(structures, replace(maker, rerun_failed=False), settings)
     for refused in _refusals(looked):
         raise StructureError(f"{refused.label} cannot be relaxed: {refused.reason}")

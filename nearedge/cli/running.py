@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from nearedge.cli.console import counted, say
-from nearedge.cli.watching import Ended, QueueWatch
+import typer
+
+from nearedge.cli.console import counted, only_data_on_stdout, say
+from nearedge.cli.watching import Ended, QueueWatch, live_display
 from nearedge.codes import code_names, get_code
 from nearedge.launch.batch.classes import none_of, ready
 from nearedge.launch.fireworks import launchpad
@@ -89,6 +91,26 @@ def work_the_queue(
         messages=pool.messages,
         interrupted=pool.interrupted,
     )
+
+
+def work_for_command(
+    settings: Settings, workers: int, about: Mapping[str, str], *, title: str
+) -> Worked:
+    """Work the queue as far as it is about what a command needs, and say what workers said.
+
+    Raises
+    ------
+    typer.Exit
+        If it is interrupted, with 130, as shells have it of Ctrl-C.
+    """
+    with only_data_on_stdout():
+        done = work_the_queue(settings, workers, live_display, title=title, about=about)
+    for message in done.messages:
+        say(message, style="yellow")
+    if done.interrupted:
+        say("Interrupted: what ran was put back; the same command goes on.")
+        raise typer.Exit(130)
+    return done
 
 
 def _missing_here(settings: Settings, *, forever: bool) -> list[str]:

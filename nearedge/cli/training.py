@@ -287,24 +287,12 @@ def _tell_training(outcome: TrainOutcome) -> None:
 
 def _work(identifier: str, settings: Settings, workers: int | None) -> SearchOutcome:
     """Work the queue as far as it is about this search, and return what came of it."""
-    from nearedge.cli.running import work_the_queue
-    from nearedge.cli.watching import live_display
+    from nearedge.cli.running import work_for_command
     from nearedge.errors import ModelError
     from nearedge.workflows.search import search_outcome
 
-    with only_data_on_stdout():
-        done = work_the_queue(
-            settings,
-            workers or settings.workers,
-            live_display,
-            title="Searching",
-            about={"search_id": identifier},
-        )
-    for message in done.messages:
-        say(message, style="yellow")
-    if done.interrupted:
-        say("Interrupted: what was under way was put back; the same command goes on.")
-        raise typer.Exit(130)
+    about = {"search_id": identifier}
+    work_for_command(settings, workers or settings.workers, about, title="Searching")
     outcome = search_outcome(identifier, settings)
     if outcome is None:
         raise ModelError(
