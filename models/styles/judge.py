@@ -83,7 +83,7 @@ def judge(
         raise ModelError(f"{len(rows.spectra)} spectra of {len(groups)} materials: too few.")
     styles = model.encode(rows.spectra)
     metrics = {
-        f"spearman_{name}": _spearman(styles[:, k], rows.descriptors[:, k], groups, seed)
+        f"spearman_{name}": rank_interval(styles[:, k], rows.descriptors[:, k], groups, seed=seed)
         for k, name in enumerate(rows.names)
     }
     correlations = np.eye(styles.shape[1])
@@ -123,9 +123,20 @@ def track(model: StyleModel, rows: StyleRows, style: int, steps: int = 7) -> Tra
     return Track(values, descriptor, model.decode(points), observed)
 
 
-def _spearman(
-    style: FloatArray, descriptor: FloatArray, groups: Sequence[Hashable], seed: int
+def rank_interval(
+    style: FloatArray, descriptor: FloatArray, groups: Sequence[Hashable], *, seed: int
 ) -> Metric:
+    """Return Spearman's correlation, with a 95 % interval from drawing whole materials.
+
+    Parameters
+    ----------
+    style, descriptor
+        Shape ``(n,)``; rows whose descriptor is NaN take no part.
+    groups
+        The material of each row.
+    seed
+        Of the draws.
+    """
     known = np.flatnonzero(np.isfinite(descriptor))
     style, descriptor = style[known], descriptor[known]
     value = _rank_correlation(style, descriptor)

@@ -94,3 +94,18 @@ def smoothing(points: int) -> Tensor:
 def roughness(spectra: Tensor, smooths: Tensor) -> Tensor:
     """How far spectra, shape ``(n, points)``, are from themselves smoothed by a matrix."""
     return functional.mse_loss(spectra, (spectra @ smooths.T).detach())
+
+
+def dependence(styles: Tensor) -> Tensor:
+    """How far styles hang together: their squared covariances, summed over pairs of styles.
+
+    The adversary alone lets two correlate whose descriptors do.
+
+    Parameters
+    ----------
+    styles
+        Shape ``(n, styles)``.
+    """
+    centred = styles - styles.mean(dim=0)
+    covariances = centred.T @ centred / len(styles)
+    return torch.triu(covariances, diagonal=1).square().sum()

@@ -19,6 +19,7 @@ from nearedge.errors import ModelError
 from nearedge.models.styles.autoencoder import Autoencoder, StyleModel, discriminator, resampled
 from nearedge.models.styles.losses import (
     adversarial,
+    dependence,
     rank_constraint,
     roughness,
     round_trip,
@@ -27,7 +28,7 @@ from nearedge.models.styles.losses import (
 from nearedge.models.styles.options import StyleOptions
 from nearedge.spectra.spectrum import FloatArray
 
-LOSSES = ("reconstruction", "adversary", "rank", "round_trip", "smoothness")
+LOSSES = ("reconstruction", "adversary", "rank", "independence", "round_trip", "smoothness")
 _CHECKPOINT = "styles.pt"
 EPOCHS_BETWEEN_CHECKPOINTS = 5
 _WARM_UP = 0.1
@@ -126,7 +127,7 @@ class _Training:
         self._smooths = smoothing(options.points)
         self._parts = nn.ModuleList([self.network, self.judge])
         self._optimiser = torch.optim.AdamW(
-            self._parts.parameters(), lr=0.0, weight_decay=options.weight_decay
+            self._parts.parameters(), lr=0.0, weight_decay=options.weight_decay, fused=True
         )
 
     def run_epoch(self, spectra: Tensor, descriptors: Tensor) -> None:
@@ -158,6 +159,7 @@ class _Training:
                 functional.mse_loss(self.network.decoder(styles), spectra),
                 adversarial(self.judge, styles, drawn, reversal),
                 rank_constraint(styles[:, : descriptors.shape[1]], descriptors),
+                dependence(styles),
                 round_trip(self.network.encoder, drawn, decoded),
                 roughness(decoded, self._smooths),
             ]
@@ -170,6 +172,7 @@ class _Training:
                 given.reconstruction_weight,
                 given.adversary_weight,
                 given.rank_weight,
+                given.independence_weight,
                 given.round_trip_weight,
                 given.smoothness_weight,
             ]

@@ -8,6 +8,7 @@ from torch import nn
 
 from nearedge.models.styles.losses import (
     adversarial,
+    dependence,
     rank_constraint,
     roughness,
     round_trip,
@@ -68,3 +69,13 @@ def test_a_round_trip_that_changes_nothing_costs_nothing() -> None:
     styles = drawn(5, 3)
     assert round_trip(nn.Identity(), styles, styles).item() == 0.0
     assert round_trip(nn.Identity(), styles, styles + 2.0).item() == pytest.approx(4.0)
+
+
+def test_styles_hang_together_by_their_squared_covariances_whatever_their_means() -> None:
+    styles = drawn(50, 3) + torch.tensor([0.0, 5.0, -2.0])
+    styles[:, 2] += styles[:, 0]
+    covariances = torch.cov(styles.T, correction=0)
+    expected = sum(covariances[a, b].item() ** 2 for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert dependence(styles).item() == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.5
+    assert dependence(styles[:, :1]).item() == 0.0

@@ -70,6 +70,24 @@ def test_styles_follow_their_descriptors_on_materials_that_were_not_seen(
     assert history["reconstruction"][-1] < 0.2 * history["reconstruction"][0]
 
 
+def test_styles_of_descriptors_that_hang_together_are_kept_apart() -> None:
+    generator = np.random.default_rng(0)
+    base = rows()
+    twin = base.descriptors[:, :1] + 0.5 * generator.normal(size=(len(base.spectra), 1))
+    both = StyleRows(base.spectra, np.hstack([base.descriptors[:, :1], twin]), NAMES)
+    found = []
+    for weight in (0.0, 5.0):
+        options = QUICK.model_copy(
+            update={"epochs": 10, "adversary_weight": 0.0, "independence_weight": weight}
+        )
+        model, _ = train_styles(both, options)
+        styles = model.encode(both.spectra)
+        found.append(abs(np.corrcoef(styles[:, 0], styles[:, 1])[0, 1]))
+    free, held_apart = found
+    assert free > 0.5
+    assert held_apart < 0.25
+
+
 def test_along_a_style_its_descriptor_grows_and_the_spectrum_with_it(
     trained: tuple[StyleModel, dict[str, list[float]]],
 ) -> None:
