@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.reconcile import FIELDS, last_launch
+from nearedge.schemas.document import as_utc
 from nearedge.store.operations import operation
 
 NO_ERROR = "no_error"
@@ -143,6 +144,7 @@ def _fizzled(pad: LaunchPad) -> Iterator[FizzledJob]:
     for firework, launch in fizzled_launches(pad):
         about = firework.get("spec", {}).get(SPEC_KEY, {})
         error = "" if launch is None else last_error(launch)
+        ended = None if launch is None else launch.get("time_end")
         kind = str(about.get("kind") or "job")
         yield FizzledJob(
             fw_id=int(firework["fw_id"]),
@@ -153,13 +155,5 @@ def _fizzled(pad: LaunchPad) -> Iterator[FizzledJob]:
             name=error.partition(":")[0].rpartition(".")[2] or NO_ERROR,
             error=error,
             by_machine=launch is not None and machine_fault(launch),
-            ended=_moment(None if launch is None else launch.get("time_end")),
+            ended=None if ended is None else as_utc(ended),
         )
-
-
-def _moment(stored: datetime | str | None) -> datetime | None:
-    """Return a moment that FireWorks stored, as datetime or ISO string, in UTC."""
-    if stored is None:
-        return None
-    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -13,6 +13,12 @@ SCHEMA_VERSION = 1
 """Version of every document written by this release; see `nearedge.store.migrations`."""
 
 
+def as_utc(stored: datetime | str) -> datetime:
+    """Return a moment with its zone: databases give it without, FireWorks as ISO text too."""
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 def content_hash(content: object) -> str:
     """Return the first 32 hex digits of the SHA-256 of `content` as canonical JSON.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from nearedge.schemas.calculation import COMPLETED
+from nearedge.schemas.document import as_utc
 from nearedge.store.operations import Document, MongoDatabase, operation
 
 NO_PROJECT = ""
@@ -83,7 +84,7 @@ def tallies(database: MongoDatabase, since: datetime, project: str | None = None
             count=int(group["count"]),
             cpu_seconds=float(group["cpu_seconds"]),
             recent=int(group["recent"]),
-            first_recent=None if group["first_recent"] is None else _utc(group["first_recent"]),
+            first_recent=None if group["first_recent"] is None else as_utc(group["first_recent"]),
         )
         for group in found
     ]
@@ -125,8 +126,8 @@ def failure_groups(
             name=str(group["_id"]["state"]),
             count=int(group["count"]),
             cpu_seconds=float(group["cpu_seconds"]),
-            first=_utc(group["first"]),
-            last=_utc(group["last"]),
+            first=as_utc(group["first"]),
+            last=as_utc(group["last"]),
         )
         for group in found
     ]
@@ -135,7 +136,3 @@ def failure_groups(
 
 def _of_project(project: str | None) -> list[Document]:
     return [] if project is None else [{"$match": {"projects": project}}]
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
