@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 from pymatgen.core import Composition, Structure
+from pymatgen.io.feff.inputs import Atoms
 from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
 from nearedge.codes.base import InputSet
@@ -73,8 +74,21 @@ def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: P
     if (l_max := fms_l_max(protocol)) is not None:
         potentials = _with_column(potentials, _FMS_L_MAX, lambda _symbol: str(l_max))
     return "\n\n".join(
-        (_header(dict_set, structure), str(dict_set.tags), potentials, str(dict_set.atoms))
+        (_header(dict_set, structure), str(dict_set.tags), potentials, _atoms(dict_set.atoms))
     )
+
+
+def _atoms(atoms: Atoms) -> str:
+    """Return the lines of ATOMS as pymatgen has them, laid out by fixed columns.
+
+    pymatgen has `tabulate` find out the kind and the width of every column, which takes more than
+    all the rest of a deck. The numbers are the same, to six digits.
+    """
+    lines = ["ATOMS", "*          x             y             z  ipot  atom    distance  number"]
+    for x, y, z, potential, symbol, distance, number in atoms.get_lines():
+        place = " ".join(f"{float(each):>13g}" for each in (x, y, z))
+        lines.append(f"{place} {potential:>5} {symbol:>5} {float(distance):>11g} {number:>7}")
+    return "\n".join([*lines, "END", ""])
 
 
 def cluster_radius(protocol: Protocol) -> float:
