@@ -146,6 +146,12 @@ class SimulationMaker(Maker):
         refuse_lost_outcome()
         settings = get_settings()
         site = self._site(structure, absorbing_index, source)
+        return self.outcome_of(site, settings, instead_of)
+
+    def outcome_of(
+        self, site: Site, settings: Settings, instead_of: str | None = None
+    ) -> SiteOutcome:
+        """Return the outcome for a site, whoever computes it; see `make`."""
         while True:
             try:
                 return self._once(site, settings, instead_of)
@@ -168,19 +174,23 @@ class SimulationMaker(Maker):
             if known := self._known(SpectraStore(database), site):
                 return known
             seen = SpectraStore(database).calculation(site.calculation_id)
-            folder = settings.runs / site.calculation_id
-            record = load_leftover(folder, site.calculation_id)
-            if record is None:
-                restart, warnings = self._restart(SpectraStore(database), site)
-                record = self._run(site, settings, claim.progress, restart, warnings)
-                if instead_of is not None:
-                    record.calculation.parents.append(instead_of)
-                save_leftover(folder, record)
+            record = self.attempt(SpectraStore(database), site, settings, claim.progress)
+            if instead_of is not None and instead_of not in record.calculation.parents:
+                record.calculation.parents.append(instead_of)
+            save_leftover(settings.runs / site.calculation_id, record)
             store_patiently(record, seen, claim, settings, self.project, self.patience)
-            remove_leftover(folder)
-            if record.calculation.run_dir is None:
-                shutil.rmtree(folder, ignore_errors=True)
-        return _outcome(site, record.calculation)
+            clear_away(record, settings)
+        return outcome_of_site(site, record.calculation)
+
+    def attempt(
+        self, store: SpectraStore, site: Site, settings: Settings, progress: Callable[[str], None]
+    ) -> Record:
+        """Return what an earlier attempt left on this machine's disk, or compute."""
+        record = load_leftover(settings.runs / site.calculation_id, site.calculation_id)
+        if record is None:
+            restart, warnings = self._restart(store, site)
+            record = self._run(site, settings, progress, restart, warnings)
+        return record
 
     def _site(self, structure: Structure, absorbing_index: int, source: SourceRef | None) -> Site:
         formula = structure.composition.reduced_formula
@@ -207,7 +217,7 @@ class SimulationMaker(Maker):
             return None
         if self.project is not None and self.project not in calculation.projects:
             store.add_project([site.calculation_id], self.project)
-        return _outcome(site, calculation)
+        return outcome_of_site(site, calculation)
 
     def _restart(self, store: SpectraStore, site: Site) -> tuple[Restart | None, list[str]]:
         """Return what another calculation left for this one, if any, and what is to be known."""
@@ -366,7 +376,16 @@ def multiplicity_of(structure: Structure, index: int) -> int:
     raise AssertionError("every site of an element is in one of its orbits")
 
 
-def _outcome(site: Site, calculation: CalculationDoc) -> SiteOutcome:
+def clear_away(record: Record, settings: Settings) -> None:
+    """Remove from this machine's disk what the database holds now."""
+    folder = settings.runs / record.calculation.calculation_id
+    remove_leftover(folder)
+    if record.calculation.run_dir is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def outcome_of_site(site: Site, calculation: CalculationDoc) -> SiteOutcome:
+    """Return what a site's job returns whose calculation is recorded."""
     return SiteOutcome(
         calculation_id=site.calculation_id,
         spectrum_id=site_spectrum_id(site.calculation_id) if calculation.completed else None,

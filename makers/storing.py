@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, ResultRefused
@@ -57,22 +58,35 @@ def store_patiently(
     ResultRefused
         The same, if only the claim was lost, or another attempt was faster.
     """
+    try:
+        patiently(lambda: _store(record, seen, claim, settings, project), patience)
+    except (LaunchGivenUp, ResultRefused):
+        discard(record, settings)
+        raise
+    except DatabaseUnavailable as error:
+        folder = settings.runs / record.calculation.calculation_id
+        raise DatabaseUnavailable(
+            f"{error} The finished result waits in {folder}: running the job again on "
+            "this machine stores it without computing."
+        ) from error
+
+
+def patiently(store: Callable[[], None], patience: float) -> None:
+    """Call `store` until it goes well, for `patience` seconds while the database is away.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        If it stays away.
+    """
     deadline = time.monotonic() + patience
     pause = 0.5
     while True:
         try:
-            _store(record, seen, claim, settings, project)
-            return
-        except (LaunchGivenUp, ResultRefused):
-            _discard(record, settings)
-            raise
+            return store()
         except DatabaseUnavailable as error:
             if time.monotonic() + pause > deadline:
-                folder = settings.runs / record.calculation.calculation_id
-                raise DatabaseUnavailable(
-                    f"{error} The finished result waits in {folder}: running the job again on "
-                    "this machine stores it without computing."
-                ) from error
+                raise
             log.warning("The result waits for the database: %s", error)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
@@ -100,7 +114,7 @@ def _store(
         store.add_project([name], project)
 
 
-def _discard(record: Record, settings: Settings) -> None:
+def discard(record: Record, settings: Settings) -> None:
     """Remove the files of a record that was refused."""
     folder = settings.runs / record.calculation.calculation_id
     if record.calculation.run_dir is not None:

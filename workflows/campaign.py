@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fireworks import Workflow
 from fireworks.core.launchpad import LaunchPad
 from jobflow.core.flow import Flow
+from jobflow.core.job import Job
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
@@ -21,7 +22,13 @@ from nearedge.store.operations import operation
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, Refusal
-from nearedge.workflows.spectrum import Crystal, SpectrumFlowMaker, flow_of, plan_crystals
+from nearedge.workflows.spectrum import (
+    Crystal,
+    SpectrumFlowMaker,
+    flow_of,
+    pack_of,
+    plan_crystals,
+)
 
 _BATCH = 2000
 """Ids per question to the database."""
@@ -62,6 +69,7 @@ def submit(
     project: str | None = None,
     rerun_failed: bool = False,
     priority: int = 0,
+    pack: int = 1,
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SubmissionReport:
@@ -83,6 +91,8 @@ def submit(
         Compute again what is known to have failed by name.
     priority
         Of what is added: workers and batch jobs take the highest first.
+    pack
+        About how many sites share a job, for sites that take seconds; see `PackMaker`.
     settings
         Default: this process's.
     progress
@@ -120,7 +130,7 @@ def submit(
             progress(number, len(structures))
     plan = list(crystals.values())
     known = known_of(store, plan, rerun_failed=rerun_failed)
-    report = enqueue(pad, plan, known, priority=priority)
+    report = enqueue(pad, plan, known, priority=priority, pack=pack)
     if project is not None:
         store.add_project(sorted(known.calculations), project)
     return replace(report, refused=tuple(refused))
@@ -169,6 +179,7 @@ def enqueue(
     wanted: Container[str] | None = None,
     instead_of: Mapping[str, str] | None = None,
     priority: int = 0,
+    pack: int = 1,
     dry_run: bool = False,
 ) -> SubmissionReport:
     """Add flows for what is neither known nor queued, and put back what has fizzled.
@@ -181,6 +192,8 @@ def enqueue(
         The failed calculations that new ones repeat with other parameters.
     priority
         Of the new jobs; an average comes before the sites of the same priority.
+    pack
+        About how many sites share a job; a crystal is never divided. Not with `instead_of`.
     dry_run
         Count, and change nothing.
     """
@@ -189,7 +202,7 @@ def enqueue(
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     unknown = [each for each in ids if each not in known.calculations]
     waiting, fizzled = queued(pad, unknown), queued(pad, unknown, states=["FIZZLED"])
-    flows: list[Flow] = []
+    parts: list[_Part] = []
     put_back: list[int] = []
     counts: Counter[str] = Counter()
     for crystal in plan:
@@ -210,15 +223,40 @@ def enqueue(
                 else:
                     to_run.append(site)
         if to_run or known.lacks_average(crystal):
-            flows.append(flow_of(crystal.maker, crystal.sites, to_run, instead_of))
+            parts.append((crystal, to_run))
+    flows: list[Flow | Job] = (
+        _packs(parts, pack)
+        if pack > 1
+        else [flow_of(crystal.maker, crystal.sites, sites, instead_of) for crystal, sites in parts]
+    )
     if not dry_run:
-        for fw_id in put_back:
+        for fw_id in dict.fromkeys(put_back):  # a pack is of many sites
             pad.rerun_fw(fw_id)
         add_workflows(pad, [_workflow(flow, priority) for flow in flows])
     return SubmissionReport(new=counts["new"], known=counts["known"], queued=counts["queued"])
 
 
-def _workflow(flow: Flow, priority: int) -> Workflow:
+_Part = tuple[Crystal, Sequence[Site]]
+"""A crystal, and those of its sites that are to be computed."""
+
+
+def _packs(parts: Sequence[_Part], size: int) -> list[Flow | Job]:
+    """Return a job for each group of crystals of one code that have at least so many sites.
+
+    The last group of a code may have fewer.
+    """
+    jobs: list[Flow | Job] = []
+    groups: dict[tuple[str, str], list[_Part]] = {}
+    for crystal, sites in parts:
+        kind = (crystal.maker.site_maker.code, crystal.edge)
+        group = groups.setdefault(kind, [])
+        group.append((crystal, sites))
+        if sum(len(each) for _, each in group) >= size:
+            jobs.append(pack_of(groups.pop(kind)))
+    return [*jobs, *(pack_of(group) for group in groups.values())]
+
+
+def _workflow(flow: Flow | Job, priority: int) -> Workflow:
     workflow = flow_to_workflow(flow)
     for firework in workflow.fws:
         firework.spec["_priority"] = firework.spec.get("_priority", 0) + priority

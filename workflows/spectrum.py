@@ -14,6 +14,7 @@ from pymatgen.core.structure import Structure
 from nearedge.codes import get_code
 from nearedge.errors import InputRefused, StructureError
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import PACK
 from nearedge.makers.average import AverageMaker, SiteShare, average_id
 from nearedge.makers.documents import Site, describe_site
 from nearedge.makers.elk import ElkMaker
@@ -21,6 +22,7 @@ from nearedge.makers.exciting import ExcitingMaker
 from nearedge.makers.feff import FeffMaker
 from nearedge.makers.gpaw import GpawMaker
 from nearedge.makers.ocean import OceanMaker
+from nearedge.makers.pack import PackMaker
 from nearedge.makers.simulation import SimulationMaker
 from nearedge.makers.vasp import VaspMaker
 from nearedge.makers.xspectra import XSpectraMaker
@@ -162,6 +164,11 @@ class Crystal:
         return {site.calculation_id for site in self.sites}
 
     @property
+    def edge(self) -> str:
+        """The absorption edge."""
+        return self.sites[0].edge
+
+    @property
     def refusal(self) -> InputRefused | None:
         """Why the code computes none of the sites; None where it computes one."""
         refusals = [site.refusal for site in self.sites if site.refusal is not None]
@@ -233,7 +240,31 @@ def flow_of(
     return Flow([*jobs, average], name=f"{maker.name} {label}")
 
 
-def _describe(job: Job, kind: str, label: str, project: str | None, **more: str) -> None:
+def pack_of(parts: Sequence[tuple[Crystal, Sequence[Site]]]) -> Job:
+    """Return one job that runs the given sites of several crystals, and averages each.
+
+    All crystals are of one maker and edge.
+    """
+    (crystal, _), *_ = parts
+    maker = crystal.maker
+    first = crystal.sites[0]
+    site_maker = replace(maker.site_maker, edge=first.edge)
+    wanted = [site for _, sites in parts for site in sites]
+    job = PackMaker(site_maker=site_maker, average_maker=maker.average_maker).make(
+        [crystal.sites[0].structure.to_structure() for crystal, _ in parts],
+        [crystal.sites[0].structure.source for crystal, _ in parts],
+        [[site.absorbing_index for site in sites] for _, sites in parts],
+        [shares(crystal.sites) for crystal, _ in parts],
+    )
+    label = f"{len(wanted)} sites of {len(parts)} crystals from {first.label} on"
+    about = {"calculation_id": [site.calculation_id for site in wanted], "code": site_maker.code}
+    _describe(job, PACK, label, site_maker.project, **about)
+    return job
+
+
+def _describe(
+    job: Job, kind: str, label: str, project: str | None, **more: str | Sequence[str]
+) -> None:
     """Say in the job's metadata, and so in its Firework's spec, what it is about."""
     job.name = f"{job.name} {label}"
     job.update_metadata({SPEC_KEY: {"kind": kind, "label": label, "project": project, **more}})

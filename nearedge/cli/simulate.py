@@ -39,6 +39,14 @@ def submit(
     priority: Annotated[
         int, typer.Option(min=0, max=1000, help="The highest is computed first.")
     ] = 0,
+    pack: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="About how many sites share a job, where each takes seconds.",
+        ),
+    ] = 1,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +75,11 @@ def submit(
         raise typer.BadParameter(
             "inputs are written of structures as they are given: leave out --relax.",
             param_hint="--inputs-only",
+        )
+    if pack > 1 and relaxing is not None:
+        raise typer.BadParameter(
+            "sites of relaxed structures have jobs of their own: leave out --relax.",
+            param_hint="--pack",
         )
     from nearedge.settings import get_settings
     from nearedge.store.connection import connect
@@ -121,6 +134,7 @@ def submit(
                 project=project,
                 rerun_failed=rerun_failed,
                 priority=priority,
+                pack=pack,
                 settings=settings,
                 progress=look,
             )

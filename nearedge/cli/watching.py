@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import PyMongoError
@@ -18,7 +19,7 @@ from rich.text import Text
 from nearedge.cli.console import messages
 from nearedge.errors import DatabaseError
 from nearedge.launch.fireworks import SPEC_KEY, launchpad
-from nearedge.launch.queue_state import PENDING, queued
+from nearedge.launch.queue_state import PACK, PENDING, ids_of, queued
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store.claims import Claims
@@ -120,6 +121,9 @@ def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[
         about = stored.get("spec", {}).get(SPEC_KEY, {})
         kind, label = about.get("kind", "job"), about.get("label", stored.get("name", ""))
         state = str(stored["state"]).lower()
+        if kind == PACK and state == COMPLETED:
+            yield from _of_pack(database, label, about)
+            continue
         seconds = None
         if kind == "site" and state == COMPLETED:
             calculation = database["calculations"].find_one(
@@ -133,6 +137,14 @@ def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[
             )
             state = state if relaxation is None else str(relaxation["state"])
         yield Ended(kind, label, state, seconds)
+
+
+def _of_pack(database: MongoDatabase, label: str, about: Mapping[str, Any]) -> Iterator[Ended]:
+    """Yield what became of each site of a pack; averages are not told."""
+    fields = {"formula": 1, "absorber": 1, "absorbing_index": 1, "state": 1, "cpu_seconds": 1}
+    for each in database["calculations"].find({"_id": {"$in": ids_of(about)}}, fields):
+        site = f"{each['formula']} {each['absorber']}{each['absorbing_index']}, of {label}"
+        yield Ended("site", site, str(each["state"]), each.get("cpu_seconds"))
 
 
 @contextmanager

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.queue_state import PENDING
+from nearedge.launch.queue_state import PACK, PENDING
 from nearedge.schemas import COMPLETED
 from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.progress import NO_PROJECT, Tally, tallies
@@ -126,16 +127,21 @@ def failures_by_name(parts: Iterable[PartProgress]) -> dict[str, int]:
 
 
 def _sites_in_queue(pad: LaunchPad, project: str | None) -> Counter[tuple[str, str, str]]:
-    match = {"state": {"$in": [*PENDING, "FIZZLED"]}, f"spec.{SPEC_KEY}.kind": "site"}
+    match: dict[str, Any] = {
+        "state": {"$in": [*PENDING, "FIZZLED"]},
+        f"spec.{SPEC_KEY}.kind": {"$in": ["site", PACK]},
+    }
     if project is not None:
         match[f"spec.{SPEC_KEY}.project"] = project
     about = f"$spec.{SPEC_KEY}"
+    ids = f"{about}.calculation_id"
     stages = [
         {"$match": match},
         {
             "$group": {
                 "_id": {"project": f"{about}.project", "code": f"{about}.code", "state": "$state"},
-                "count": {"$sum": 1},
+                # Sites of a pack that are over count here until the pack is.
+                "count": {"$sum": {"$cond": [{"$isArray": ids}, {"$size": ids}, 1]}},
             }
         },
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 
@@ -17,18 +18,29 @@ NOT_COMPLETED = (*PENDING, "FIZZLED", "DEFUSED", "ARCHIVED")
 """All states but COMPLETED, of a Firework or a workflow: a campaign is mostly what has completed,
 and no index of the embedded server serves "not equal"."""
 
+PACK = "pack"
+"""Kind of a job that computes the sites of several crystals."""
+
 _CHUNK = 500
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A Firework that is about a calculation."""
+    """A Firework that is about a calculation, alone or with others (see `ids_of`)."""
 
     fw_id: int
     state: str
     calculation_id: str
     project: str | None
     label: str
+
+
+def ids_of(about: Mapping[str, Any]) -> list[str]:
+    """Return the calculations that a Firework is about; a pack is about many, others about one."""
+    stated = about.get("calculation_id")
+    if stated is None:
+        return []
+    return [stated] if isinstance(stated, str) else list(stated)
 
 
 def queued(
@@ -40,18 +52,21 @@ def queued(
     """
     found: dict[str, list[QueuedJob]] = {}
     for chunk in _chunks(calculation_ids):
+        wanted = set(chunk)
         query = {f"spec.{SPEC_KEY}.calculation_id": {"$in": chunk}, "state": {"$in": list(states)}}
         fields = {"_id": 0, "fw_id": 1, "state": 1, f"spec.{SPEC_KEY}": 1}
         for stored in pad.fireworks.find(query, fields):
             about = stored["spec"][SPEC_KEY]
-            job = QueuedJob(
-                fw_id=stored["fw_id"],
-                state=stored["state"],
-                calculation_id=about["calculation_id"],
-                project=about.get("project"),
-                label=about.get("label", ""),
-            )
-            found.setdefault(job.calculation_id, []).append(job)
+            for each in ids_of(about):
+                job = QueuedJob(
+                    fw_id=stored["fw_id"],
+                    state=stored["state"],
+                    calculation_id=each,
+                    project=about.get("project"),
+                    label=about.get("label", ""),
+                )
+                if each in wanted:
+                    found.setdefault(each, []).append(job)
     return found
 
 

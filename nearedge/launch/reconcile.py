@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import CLUSTER, WORKERS, server_time, stands_still
 from nearedge.launch.liveness import AskScheduler, Liveness
+from nearedge.launch.queue_state import ids_of
 from nearedge.launch.scheduler import JobState, slurm_cluster, states_of
 from nearedge.store.operations import MongoDatabase
 
@@ -77,7 +78,7 @@ def running(
             yield finding(firework, "lost")
             continue
         about = firework.get("spec", {}).get(SPEC_KEY, {})
-        gone = liveness.gone(_worker(launch), about.get("calculation_id"))
+        gone = liveness.gone(_worker(launch), next(iter(ids_of(about)), None))
         if gone is not None:
             over = launch["state"] in ("COMPLETED", "FIZZLED")
             batch = _worker(launch).split("|")[4:]

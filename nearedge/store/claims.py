@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
 from nearedge.store.operations import Document, MongoDatabase, operation
+from nearedge.store.writing import insert_missing
 
 CLAIMS = "claims"
 _RELEASE_SECONDS = 5.0
@@ -56,30 +57,34 @@ class ClaimInfo:
 
 
 class Claim:
-    """A claim that is held; its heartbeat runs in a thread until it is released.
+    """A claim on calculations that is held; a thread beats for it until it is released.
 
     Attributes
     ----------
+    calculation_ids
+        What is claimed; of several, `Claims.hold_free` may have got none.
     lost
-        Whether somebody else has taken it over, believing this owner dead.
+        Whether somebody else has taken a part of it over, believing this owner dead.
     owner
         A name that no other claim has.
     """
 
     def __init__(
-        self, database: MongoDatabase, calculation_id: str, owner: str, beat: float
+        self, database: MongoDatabase, calculation_ids: Sequence[str], owner: str, beat: float
     ) -> None:
-        self.calculation_id = calculation_id
+        self.calculation_ids = tuple(calculation_ids)
         self.owner = owner
         self.lost = False
         self._claims = database[CLAIMS]
-        self._mine = {"_id": calculation_id, "owner": owner}
+        self._mine: Document = {"_id": {"$in": list(calculation_ids)}, "owner": owner}
+        if len(self.calculation_ids) == 1:
+            self._mine["_id"] = self.calculation_ids[0]
         self._beat_seconds = beat
         self._stage = ""
         self._wake = threading.Event()
         self._ended = False
         self._thread = threading.Thread(
-            target=self._beat_until_ended, name=f"claim {calculation_id[:8]}", daemon=True
+            target=self._beat_until_ended, name=f"claim {owner[:8]}", daemon=True
         )
         self._thread.start()
 
@@ -90,10 +95,16 @@ class Claim:
 
     @operation
     def confirmed(self) -> bool:
-        """Ask, by a beat that counts only for its owner, whether it is still held."""
-        held = self._claims.update_one(self._mine, {"$inc": {"beat": 1}}).matched_count == 1
-        self.lost = not held
-        return held
+        """Ask, by a beat that counts only for its owner, whether all of it is still held."""
+        self.lost = not self._beats({"$inc": {"beat": 1}})
+        return not self.lost
+
+    @operation
+    def held(self) -> set[str]:
+        """Return the calculations that are still held."""
+        if self.confirmed():
+            return set(self.calculation_ids)
+        return {str(stored["_id"]) for stored in self._claims.find(self._mine, {"_id": 1})}
 
     def release(self) -> None:
         """Give it up; if the database is away, a thread goes on trying as long as we live."""
@@ -113,16 +124,20 @@ class Claim:
                 "$set": {"stage": self._stage, "last_beat": utc_now()},
             }
             try:
-                self.lost = self._claims.update_one(self._mine, change).matched_count == 0
+                self.lost = not self._beats(change)
             except PyMongoError:
                 continue
         # Without this a worker that outlives an outage would for ever hold what it gave up.
         while not self._removed():
             time.sleep(_RETRY_SECONDS)
 
+    def _beats(self, change: Document) -> bool:
+        matched = self._claims.update_many(self._mine, change).matched_count
+        return matched == len(self.calculation_ids)
+
     def _removed(self) -> bool:
         try:
-            self._claims.delete_one(self._mine)
+            self._claims.delete_many(self._mine)
         except PyMongoError:
             return False
         return True
@@ -187,7 +202,20 @@ class Claims:
         """
         owner = uuid.uuid4().hex
         self._acquire(calculation_id, owner, timeout, waiting)
-        claim = Claim(self._database, calculation_id, owner, self._beat)
+        claim = Claim(self._database, [calculation_id], owner, self._beat)
+        try:
+            yield claim
+        finally:
+            claim.release()
+
+    @contextmanager
+    def hold_free(self, calculation_ids: Sequence[str]) -> Iterator[Claim]:
+        """Hold the claims on those of the calculations that nobody else holds; waits for none.
+
+        Look them up afterwards, as with `hold`.
+        """
+        owner = uuid.uuid4().hex
+        claim = Claim(self._database, self._free(calculation_ids, owner), owner, self._beat)
         try:
             yield claim
         finally:
@@ -211,6 +239,17 @@ class Claims:
     def remove_of(self, machine: str, pid: int) -> int:
         """Remove the claims of a process that was given up, wherever it is; return how many."""
         return self._claims.delete_many({"machine": machine, "pid": pid}).deleted_count
+
+    @operation
+    def _free(self, calculation_ids: Sequence[str], owner: str) -> list[str]:
+        """Claim all that nobody holds, and return those."""
+        about = {"owner": owner, **_this_process()}
+        wanted = [{"_id": each, **about} for each in calculation_ids]
+        taken = [str(each["_id"]) for each in insert_missing(self._claims, wanted)]
+        if taken:  # our own, where the answer to a first attempt was lost on the way
+            mine = self._claims.find({"_id": {"$in": taken}, "owner": owner}, {"_id": 1})
+            taken = sorted(set(taken) - {str(each["_id"]) for each in mine})
+        return [each for each in calculation_ids if each not in taken]
 
     def _acquire(
         self,

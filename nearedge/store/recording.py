@@ -8,6 +8,8 @@ complete. A completed calculation is never replaced, whoever comes late.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from pymongo import UpdateOne
 from pymongo.collection import Collection
@@ -56,33 +58,56 @@ class Recorder:
 
     def conclude(self, record: Record, seen: CalculationDoc | None, attempt: str) -> None:
         """Write what one attempt gave; see `SpectraStore.conclude`."""
-        name = record.calculation.calculation_id
         if record.structure is not None:
             self.put_structures([record.structure])
-        calculation, blobs = pack(record.calculation)
-        spectrum = None
-        if record.spectrum is not None:
-            spectrum, large = pack(record.spectrum)
-            blobs |= large
-        self._blobs.put_many(blobs, attempt=attempt)
-        if spectrum is not None:
-            _put(self._spectra, [spectrum])
-        if not self._replace_seen(calculation, seen):
-            stored = self._calculations.find_one({"_id": name}) or {}
-            # It may be our own: the answer to a first try was lost on the way.
-            refused = _attempt(stored) != _attempt(calculation)
-            if refused:
-                self._drop_spectra_of_failures([name])
-            self._blobs.withdraw(set(blobs) - self._named(name), attempt)
-            if refused:
-                raise ResultRefused(
-                    f"The result of calculation {name} came late and is not kept: another attempt "
-                    "has recorded its own. Nothing needs to be done."
-                )
-        if spectrum is None:
-            self._drop_spectra_of_failures([name])
+        packed = _Packed.of(record)
+        self._blobs.put_many(packed.blobs, attempt=attempt)
+        if packed.spectrum is not None:
+            _put(self._spectra, [packed.spectrum])
+        if not self._replace_seen(packed.calculation, seen) and self._refused(packed, attempt):
+            raise ResultRefused(
+                f"The result of calculation {packed.name} came late and is not kept: another "
+                "attempt has recorded its own. Nothing needs to be done."
+            )
+        if packed.spectrum is None:
+            self._drop_spectra_of_failures([packed.name])
         else:  # a late failure elsewhere may have removed it between the two writes
-            _bulk(self._spectra, [_insert(spectrum)])
+            _bulk(self._spectra, [_insert(packed.spectrum)])
+
+    def conclude_many(self, records: Sequence[Record], attempt: str) -> set[str]:
+        """Write what one attempt gave of many; see `SpectraStore.conclude_many`."""
+        self.put_structures(r.structure for r in records if r.structure is not None)
+        packed = {each.name: each for each in map(_Packed.of, records)}
+        blobs: dict[str, bytes] = {}
+        for each in packed.values():
+            blobs |= each.blobs
+        self._blobs.put_many(blobs, attempt=attempt)
+        _put(self._spectra, [each.spectrum for each in packed.values() if each.spectrum])
+        present = insert_missing(self._calculations, [e.calculation for e in packed.values()])
+        names = [str(calculation["_id"]) for calculation in present]
+        refused = {name for name in names if self._refused(packed[name], attempt)}
+        kept = [each for name, each in packed.items() if name not in refused]
+        self._drop_spectra_of_failures([each.name for each in kept if each.spectrum is None])
+        self._restore(each.spectrum for each in kept if each.spectrum is not None)
+        return refused
+
+    def _refused(self, packed: _Packed, attempt: str) -> bool:
+        """Return whether another attempt has recorded its own; take away what this one left."""
+        stored = self._calculations.find_one({"_id": packed.name}) or {}
+        # It may be our own: the answer to a first try was lost on the way.
+        refused = _attempt(stored) != _attempt(packed.calculation)
+        if refused:
+            self._drop_spectra_of_failures([packed.name])
+        self._blobs.withdraw(set(packed.blobs) - self._named(packed.name), attempt)
+        return refused
+
+    def _restore(self, spectra: Iterable[Document]) -> None:
+        """Write what a late failure elsewhere has removed between spectrum and calculation."""
+        written = {str(each["_id"]): each for each in spectra}
+        found = self._spectra.find({"_id": {"$in": list(written)}}, {"_id": 1})
+        for each in [str(stored["_id"]) for stored in found]:
+            del written[each]
+        _bulk(self._spectra, [_insert(each) for each in written.values()])
 
     def _replace_seen(self, calculation: Document, seen: CalculationDoc | None) -> bool:
         """Write a calculation if what is recorded of it is what was seen; return whether it was."""
@@ -209,6 +234,25 @@ class Recorder:
                 spectra.append(UpdateOne({"_id": site_spectrum_id(name)}, update))
         _bulk(self._spectra, spectra)
         _bulk(self._calculations, calculations)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A record as it is stored."""
+
+    name: str
+    calculation: Document
+    spectrum: Document | None
+    blobs: dict[str, bytes]
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        calculation, blobs = pack(record.calculation)
+        spectrum = None
+        if record.spectrum is not None:
+            spectrum, large = pack(record.spectrum)
+            blobs |= large
+        return cls(record.calculation.calculation_id, calculation, spectrum, blobs)
 
 
 def _attempt(calculation: Mapping[str, object]) -> Document:

@@ -107,6 +107,19 @@ class SpectraStore:
         """
         self._recorder.conclude(Record(*record).checked(), seen, attempt)
 
+    def conclude_many(self, records: Iterable[Record], attempt: str) -> set[str]:
+        """Store what an attempt gave of calculations that nothing was recorded of when it began.
+
+        Returns
+        -------
+        set of str
+            The calculations that another attempt was faster on: of this one nothing is left there.
+        """
+        refused: set[str] = set()
+        for batch in _write_batches(records):
+            refused |= self._conclude_batch(batch, attempt)
+        return refused
+
     def record_many(self, records: Iterable[Record]) -> RecordCounts:
         """Store many calculations in batches; see `record`."""
         counts = RecordCounts()
@@ -273,6 +286,10 @@ class SpectraStore:
         return found
 
     # ---- inside
+
+    @operation
+    def _conclude_batch(self, records: Sequence[Record], attempt: str) -> set[str]:
+        return self._recorder.conclude_many(records, attempt)
 
     @operation
     def _record_batch(self, records: Sequence[Record]) -> RecordCounts:

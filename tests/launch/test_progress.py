@@ -69,3 +69,13 @@ def test_one_project_alone_and_failures_over_all(
     (metals,) = progress(pad, memory_database, project="metals")
     assert (metals.project, metals.remaining) == ("metals", 1)
     assert failures_by_name(progress(pad, memory_database)) == {"stage_timeout": 2, "fizzled": 1}
+
+
+def test_a_pack_counts_as_many_sites_as_it_has(
+    pad: LaunchPad, memory_database: MongoDatabase, idle: Callable[..., Firework]
+) -> None:
+    pad.add_wf(site(idle, "oxides", "feff"))
+    about = {"kind": "pack", "project": "oxides", "code": "feff", "calculation_id": ["a", "b"]}
+    pad.add_wf(idle(nearedge=about))
+    (part,) = progress(pad, memory_database, now=NOW)
+    assert part.waiting == 3

@@ -129,7 +129,7 @@ def test_the_heart_beats_on_after_an_outage_and_the_claim_is_released_after_it(
     claims: Claims, memory_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection = type(memory_database[CLAIMS])
-    update, delete = collection.update_one, collection.delete_one
+    update, delete = collection.update_many, collection.delete_many
     away = threading.Event()
     tries: list[str] = []
 
@@ -142,8 +142,8 @@ def test_the_heart_beats_on_after_an_outage_and_the_claim_is_released_after_it(
 
         return call
 
-    monkeypatch.setattr(collection, "update_one", failing("update", update))
-    monkeypatch.setattr(collection, "delete_one", failing("delete", delete))
+    monkeypatch.setattr(collection, "update_many", failing("update", update))
+    monkeypatch.setattr(collection, "delete_many", failing("delete", delete))
     monkeypatch.setattr("nearedge.store.claims._RELEASE_SECONDS", 0.05)
     monkeypatch.setattr("nearedge.store.claims._RETRY_SECONDS", 0.01)
 

@@ -112,3 +112,30 @@ def test_a_claim_is_confirmed_by_its_owner_alone(memory_database: MongoDatabase)
         memory_database["claims"].update_one({"_id": "c"}, {"$set": {"owner": "another"}})
         assert not claim.confirmed()
         assert claim.lost
+
+
+def test_of_many_those_that_are_late_leave_nothing_and_the_others_are_stored(
+    store: SpectraStore, attempt: Callable[..., Record], make_record: Callable[..., Record]
+) -> None:
+    store.conclude(attempt("first"), None, "a")
+    late = attempt("the late")
+    other = make_record()
+    assert store.conclude_many([late, other], "b") == {late.calculation.calculation_id}
+    assert store.conclude_many([other], "b") == set(), "as when the answer was lost on the way"
+    stored = seen(store, late)
+    assert stored is not None
+    assert stored.inputs == {"feff.inp": "first" * 20}
+    assert store.database["calculations"].count_documents({}) == 2
+    assert store.database["spectra"].count_documents({}) == 2
+    assert store.orphans(older_than=timedelta(0)) == set()
+
+
+def test_of_many_claims_the_free_ones_are_held(memory_database: MongoDatabase) -> None:
+    claims = Claims(memory_database)
+    with claims.hold("b"), claims.hold_free(["a", "b", "c"]) as claim:
+        assert claim.calculation_ids == ("a", "c")
+        assert claim.confirmed()
+        memory_database["claims"].update_one({"_id": "c"}, {"$set": {"owner": "another"}})
+        assert claim.held() == {"a"}
+        assert claim.lost
+    assert [each["_id"] for each in memory_database["claims"].find({})] == ["c"]

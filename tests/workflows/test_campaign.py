@@ -159,3 +159,30 @@ def test_what_has_priority_is_taken_first_and_its_average_before_the_next_site(
         ("first", "site"): 5,
         ("first", "average"): 6,
     }
+
+
+def test_packed_sites_are_queued_once_and_a_pack_that_fizzled_is_put_back_once(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = [molecule("CO"), molecule("CCO"), molecule("OCO")]
+    compute(store, loaded[2], "C")
+    assert counts(submit(loaded, absorber="C", project="p", pack=10)) == (3, 1, 0, 0)
+    (job,) = pad.fireworks.find({})
+    about = job["spec"]["nearedge"]
+    assert (about["kind"], len(about["calculation_id"])) == ("pack", 3)
+    assert counts(submit(loaded, absorber="C", project="p")) == (0, 1, 3, 0)
+    pad.fireworks.update_many({}, {"$set": {"state": "FIZZLED"}})
+    put_back: list[int] = []
+    monkeypatch.setattr(LaunchPad, "rerun_fw", lambda self, fw_id: put_back.append(fw_id))
+    assert counts(submit(loaded, absorber="C", project="p", pack=10)) == (3, 1, 0, 0)
+    assert put_back == [job["fw_id"]]
+    assert pad.fireworks.count_documents({}) == 1
+
+
+def test_a_pack_has_at_least_as_many_sites_as_asked_and_no_crystal_is_divided(
+    pad: LaunchPad, molecule: Molecule
+) -> None:
+    loaded = [molecule("CO"), molecule("CCO"), molecule("OCO")]
+    submit(loaded, absorber="C", project="p", pack=2)
+    jobs = [each["spec"]["nearedge"]["calculation_id"] for each in pad.fireworks.find({})]
+    assert sorted(map(len, jobs)) == [1, 3]

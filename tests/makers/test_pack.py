@@ -1,0 +1,198 @@
+"""A pack leaves what single jobs leave, whatever interrupts it, and computes nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nearedge.errors import CodeError, LaunchGivenUp, ResourceError
+from nearedge.makers import pack, simulation
+from nearedge.makers.average import AverageMaker, average_sites
+from nearedge.makers.pack import PackMaker, PackOutcome
+from nearedge.makers.simulation import SimulationMaker
+from nearedge.schemas import COMPLETED, StructureDoc
+from nearedge.settings import Settings
+from nearedge.store.claims import Claims
+from nearedge.store.operations import MongoDatabase
+from nearedge.store.queries import CalculationQuery, SpectrumQuery
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.source import LoadedStructure
+from nearedge.workflows.spectrum import plan_sites, shares
+
+Molecule = Callable[[str], LoadedStructure]
+FORMULAS = ("CO", "CCO", "OCO")
+
+
+@pytest.fixture
+def store(
+    memory_database: MongoDatabase, in_memory: Settings, fake: object, monkeypatch: Any
+) -> SpectraStore:
+    monkeypatch.setattr(pack, "connect", lambda settings: memory_database)
+    return SpectraStore(memory_database)
+
+
+@pytest.fixture
+def compute(store: SpectraStore, molecule: Molecule) -> Callable[..., PackOutcome]:
+    """Return what does the job of a pack of all oxygens, without jobflow."""
+
+    def run(formulas: Sequence[str] = FORMULAS, **options: object) -> PackOutcome:
+        loaded = [molecule(formula) for formula in formulas]
+        site_maker = SimulationMaker(code="fake", project="p", patience=0.0, **options)  # type: ignore[arg-type]
+        maker = PackMaker(site_maker=site_maker, average_maker=AverageMaker(project="p"))
+        crystals = [
+            plan_sites(
+                site_maker, StructureDoc.from_structure(each.structure, each.source), "O", "K"
+            )
+            for each in loaded
+        ]
+        make: Any = PackMaker.make
+        outcome = make.original(
+            maker,
+            [each.structure for each in loaded],
+            [each.source for each in loaded],
+            [[site.absorbing_index for site in sites] for sites in crystals],
+            [shares(sites) for sites in crystals],
+        )
+        assert isinstance(outcome, PackOutcome)
+        return outcome
+
+    return run
+
+
+Compute = Callable[..., PackOutcome]
+
+
+def stored(store: SpectraStore) -> list[dict[str, Any]]:
+    """Return what is stored, without what differs from run to run."""
+    found: list[dict[str, Any]] = []
+    for documents in (
+        sorted(store.calculations(CalculationQuery()), key=lambda each: each.calculation_id),
+        sorted(store.spectra(SpectrumQuery()), key=lambda each: each.spectrum_id),
+    ):
+        found += [each.model_dump(exclude={"created_at"}) for each in documents]
+    return found
+
+
+def test_a_pack_leaves_the_documents_that_single_jobs_leave(
+    store: SpectraStore, compute: Compute, molecule: Molecule, in_memory: Settings
+) -> None:
+    outcome = compute()
+    assert [each.state for each in outcome.sites] == [COMPLETED] * 3
+    assert [each.state for each in outcome.averages] == ["completed"] * 3
+    assert [each.multiplicity for each in outcome.sites] == [1, 1, 2]
+    packed = stored(store)
+    assert not list(in_memory.runs.iterdir()), "nothing is left of runs that succeeded"
+    assert store.database["claims"].count_documents({}) == 0
+    for collection in ("calculations", "spectra", "structures", "blobs"):
+        store.database[collection].delete_many({})
+    maker = SimulationMaker(code="fake", project="p")
+    make: Any = SimulationMaker.make
+    for formula in FORMULAS:
+        loaded = molecule(formula)
+        document = StructureDoc.from_structure(loaded.structure, loaded.source)
+        sites = plan_sites(maker, document, "O", "K")
+        for site in sites:
+            make.original(maker, loaded.structure, site.absorbing_index, loaded.source)
+        average_sites(store, shares(sites), "p")
+    assert stored(store) == packed
+
+
+def test_what_is_known_is_not_computed_again(compute: Compute, fake: Any) -> None:
+    first = compute(["CO", "CCO"])
+    assert compute().sites[:2] == first.sites
+    assert len(fake.runs) == 3
+
+
+def test_a_site_that_fails_by_name_is_recorded_and_the_others_go_on(
+    store: SpectraStore, compute: Compute, fake: Any
+) -> None:
+    def fail(run_dir: Path) -> None:
+        if len(fake.runs) == 2:
+            raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    outcome = compute()
+    assert [each.state for each in outcome.sites] == [COMPLETED, "scf_not_converged", COMPLETED]
+    assert [each.state for each in outcome.averages][1] == "no_site_completed"
+    assert [each.state for each in compute().sites][1] == "scf_not_converged"
+    assert len(fake.runs) == 3
+    fake.behaviour = lambda run_dir: None
+    assert [each.state for each in compute(rerun_failed=True).sites] == [COMPLETED] * 3
+    assert len(fake.runs) == 4
+
+
+@pytest.mark.parametrize("error", [ResourceError("The disk is full."), KeyboardInterrupt()])
+def test_what_is_done_is_stored_when_the_machine_or_a_person_ends_a_pack(
+    store: SpectraStore, compute: Compute, fake: Any, error: BaseException
+) -> None:
+    def stop(run_dir: Path) -> None:
+        if len(fake.runs) == 3:
+            raise error
+
+    fake.behaviour = stop
+    with pytest.raises(type(error)):
+        compute()
+    assert store.count(CalculationQuery(state=COMPLETED)) == 2
+    assert store.database["claims"].count_documents({}) == 0
+    fake.behaviour = lambda run_dir: None
+    assert [each.state for each in compute().sites] == [COMPLETED] * 3
+    assert len(fake.runs) == 4, "only what was interrupted is computed again"
+    assert store.count(SpectrumQuery()) == 6
+
+
+def test_a_pack_that_was_given_up_stores_nothing_and_leaves_no_files(
+    store: SpectraStore, compute: Compute, in_memory: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(database: object) -> None:
+        raise LaunchGivenUp("another has it")
+
+    monkeypatch.setattr(pack, "refuse_given_up", refuse)
+    with pytest.raises(LaunchGivenUp):
+        compute()
+    assert store.count(CalculationQuery()) == store.count(SpectrumQuery()) == 0
+    assert store.orphans() == set()
+    assert not list(in_memory.runs.glob("*/*"))
+
+
+def test_a_site_that_another_computes_is_waited_for_and_not_computed_twice(
+    store: SpectraStore, compute: Compute, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = compute(["CO"]).sites[0]
+    kept = {
+        name: list(store.database[name].find({})) for name in ("calculations", "spectra", "blobs")
+    }
+    for name in kept:
+        store.database[name].delete_many({})
+    with Claims(store.database).hold(first.calculation_id) as held:
+        once = SimulationMaker._once
+
+        def ended(maker: SimulationMaker, *arguments: Any) -> object:
+            for name, documents in kept.items():
+                if documents:
+                    store.database[name].insert_many(documents)
+            held.release()
+            return once(maker, *arguments)
+
+        monkeypatch.setattr(simulation.SimulationMaker, "_once", ended)
+        outcome = compute()
+    assert outcome.sites[0] == first
+    assert len(fake.runs) == 3
+
+
+def test_the_claim_of_a_result_that_was_lost_keeps_it_out(
+    store: SpectraStore, compute: Compute, fake: Any
+) -> None:
+    """As a suspended pack finds it: one site is another's by now, and has its result."""
+
+    def lose(run_dir: Path) -> None:
+        if len(fake.runs) == 2:
+            store.database["claims"].delete_one({"_id": run_dir.parent.name})
+
+    fake.behaviour = lose
+    outcome = compute()
+    assert [each.state for each in outcome.sites] == [COMPLETED] * 3
+    assert len(fake.runs) == 4, "the one that was lost is computed under a claim of its own"
+    assert store.count(CalculationQuery()) == 3
