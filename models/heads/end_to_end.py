@@ -7,6 +7,7 @@ a head on its features: `EndToEndHead.featurizer` computes what `EndToEndHead.pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ from nearedge.models.uncertainty.signal_bars import ErrorBars
 from nearedge.spectra.spectrum import FloatArray
 
 Scalar = bool | int | float | str
+FROZEN = -1
+"""The best epoch of a training that gained nothing."""
 
 
 class EndToEndOptions(TrainingOptions):
@@ -98,6 +101,9 @@ class EndToEndHead:
     ) -> Fitted[Self]:
         """Train a network on frozen features, then M3GNet with it.
 
+        Where that predicts the materials held out no better than the frozen features did, those are
+        what is returned, with a `best_epoch` of -1.
+
         Parameters
         ----------
         rows
@@ -146,12 +152,15 @@ class EndToEndHead:
             checkpoints=folder,
             chunk=chosen.batch_size,
         )
+        gained = len(held) == 0 or _best(trained.losses) < _best(start.history)
+        if not gained:
+            both = Both(model, start.head)
         features = both.features(graphs, sites)
         facts: dict[str, Scalar] = {
             **{key: value for key, value in chosen.model_dump().items() if value is not None},
             **{f"frozen.{key}": value for key, value in start.head.facts.items()},
             "epochs": len(trained.losses["train_loss"]),
-            "best_epoch": trained.best_epoch,
+            "best_epoch": trained.best_epoch if gained else FROZEN,
             "training_seed": seed,
         }
         head = cls(
@@ -240,6 +249,11 @@ class EndToEndHead:
                 "or damaged."
             ) from None
         return head
+
+
+def _best(losses: Mapping[str, Sequence[float]]) -> float:
+    """Return the smallest loss on the materials held out."""
+    return min(losses["validation_loss"])
 
 
 def _tuned(

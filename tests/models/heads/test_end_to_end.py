@@ -77,6 +77,18 @@ def test_training_goes_on_from_the_frozen_optimum(
     assert frozen(frozen.graph(rows[1].structures[:1])).numpy()[:1] == pytest.approx(before)
 
 
+def test_what_gains_nothing_leaves_the_frozen_optimum(
+    frozen: M3GNetBlocks, rows: tuple[TrainingRows, Sites]
+) -> None:
+    wild = OPTIONS.model_copy(update={"learning_rate": 0.1, "max_epochs": 1})
+    fitted = EndToEndHead.fit_structures(*rows, frozen, wild)
+    history = fitted.history
+    assert min(history["together.validation_loss"]) > min(history["frozen.validation_loss"])
+    assert fitted.head.hyperparameters["best_epoch"] == -1
+    features = fitted.head.featurizer.features(rows[1].structures[0])
+    assert features[:1] == pytest.approx(rows[0].features[:1], abs=1e-6)
+
+
 def test_its_own_featurizer_gives_what_it_was_trained_on(
     fitted: Fitted[EndToEndHead], rows: tuple[TrainingRows, Sites]
 ) -> None:
