@@ -141,6 +141,11 @@ class QueueSettings(BaseModel):
         {}, description="For one code each; beats what stands under all."
     )
 
+    @property
+    def longest_walltime(self) -> int:
+        """Seconds that a batch job of any class of work may take."""
+        return max(self.resources(name).walltime for name in ("", *USUAL, *self.codes))
+
     def resources(self, name: str, pack: bool | None = None) -> Resources:
         """Return what a job for the code, or other class of work, asks for.
 

@@ -109,7 +109,10 @@ def clean(
     ] = False,
     as_json: opt.Json = False,
 ) -> None:
-    """Show the folders of old failed runs, and remove them with --yes; their records stay."""
+    """Show the folders of old failed runs and batch jobs, and remove them with --yes.
+
+    The records of the runs stay.
+    """
     from nearedge.launch.fireworks import launchpad
     from nearedge.launch.folders import old_folders, remove, written
     from nearedge.settings import get_settings

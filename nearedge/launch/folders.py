@@ -1,11 +1,11 @@
-"""What lies on this machine's disk: folders of failed runs, and how much everything takes."""
+"""What lies on this machine's disk: folders of failed runs and of batch jobs, and their size."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.launch.batch.pilots import ALIVE, PILOTS
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store.claims import Claims
@@ -20,6 +21,9 @@ from nearedge.store.operations import MongoDatabase, operation
 
 LAUNCHES = "launches"
 """Folder, beside those of the calculations, that holds a folder for each launch."""
+
+_BATCH_JOBS = "jobs"
+"""Folder under ``<home>/batch`` with one for each batch job: its script, and what it said."""
 
 _WAITING_RESULT = "result.json"
 """A finished result that the database did not take yet: never removed."""
@@ -47,7 +51,7 @@ class DiskUse:
 
 @dataclass(frozen=True)
 class OldFolder:
-    """The folder of a run, or of a launch, that failed.
+    """The folder of a run, or of a launch, that failed, or of a batch job that is over.
 
     Parameters
     ----------
@@ -79,15 +83,17 @@ def old_folders(
 ) -> list[OldFolder]:
     """Return the folders that may go, the oldest first.
 
-    Left alone are what somebody works on, the files of calculations that completed, and a finished
-    result that waits for the database.
+    Left alone are what somebody works on, the files of calculations that completed, a finished
+    result that waits for the database, and the script and output of a batch job that may run.
     """
-    now = time.time()
-    old: list[OldFolder] = []
-    for path in _run_folders(settings.runs):
-        size, last_written = _measured(path)
-        if now - last_written > older_than.total_seconds():
-            old.append(OldFolder(str(path), size, (now - last_written) / 86400.0))
+    jobs = settings.home / "batch" / _BATCH_JOBS
+    age = older_than.total_seconds()
+    # What a batch job writes last may be that it has begun.
+    age_of_jobs = max(age, settings.batch.longest_walltime) if jobs.is_dir() else age
+    old = [
+        *_unwritten(_run_folders(settings.runs), age),
+        *_unwritten(_folders_in(jobs), age_of_jobs),
+    ]
     claimed = {claim.calculation_id for claim in Claims(database).live()}
     found = [each for each in old if _may_go(Path(each.path), pad, database, claimed)]
     return sorted(found, key=lambda each: -each.days)
@@ -134,11 +140,24 @@ def _folders_in(folder: Path) -> list[Path]:
         return []
 
 
+def _unwritten(folders: Iterable[Path], seconds: float) -> Iterator[OldFolder]:
+    """Yield the folders that nothing was written to for so long."""
+    now = time.time()
+    for path in folders:
+        size, last_written = _measured(path)
+        if now - last_written > seconds:
+            yield OldFolder(str(path), size, (now - last_written) / 86400.0)
+
+
 def _may_go(path: Path, pad: LaunchPad, database: MongoDatabase, claimed: set[str]) -> bool:
     above = path.parent
-    if above.name == LAUNCHES:
+    if above.name in (LAUNCHES, _BATCH_JOBS):
         under_way = {"launch_dir": str(path), "state": {"$in": ["RUNNING", "RESERVED"]}}
-        return pad.launches.find_one(under_way, {"_id": 1}) is None
+        pilot = {"folder": str(path), **ALIVE}
+        return (
+            pad.launches.find_one(under_way, {"_id": 1}) is None
+            and pad.db[PILOTS].find_one(pilot, {"_id": 1}) is None
+        )
     if above.name in claimed or (above / _WAITING_RESULT).exists():
         return False
     kept = {"_id": above.name, "state": COMPLETED, "run_dir": str(path)}

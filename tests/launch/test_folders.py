@@ -69,6 +69,26 @@ def test_old_folders_of_failures_go_and_their_records_stay(
     assert calculations.find_one({"_id": "kept"})["run_dir"] is not None  # type: ignore[index]
 
 
+def test_what_a_batch_job_left_goes_once_it_cannot_run_any_more(
+    settings: Settings, pad: LaunchPad, memory_database: MongoDatabase
+) -> None:
+    jobs = settings.home / "batch" / "jobs"
+    hours = {"over": 30.0, "reserved": 30.0, "pilot": 30.0, "begun": 0.5, "ended pilot": 29.0}
+    for name, ago in hours.items():
+        (jobs / name).mkdir(parents=True)
+        (jobs / name / "submit.sh").write_text("exec true")
+        then = time.time() - ago * 3600.0
+        for path in (jobs / name / "submit.sh", jobs / name):
+            os.utime(path, (then, then))
+    pad.launches.insert_one({"launch_dir": str(jobs / "reserved"), "state": "RESERVED"})
+    for name, state in (("pilot", "submitted"), ("ended pilot", "ended")):
+        pad.db["pilots"].insert_one({"folder": str(jobs / name), "state": state})
+    found = old_folders(settings, pad, memory_database, timedelta(0))
+    assert [Path(each.path).name for each in found] == ["over", "ended pilot"]
+    assert remove(found, memory_database) == found
+    assert sorted(each.name for each in jobs.iterdir()) == ["begun", "pilot", "reserved"]
+
+
 def test_a_link_leads_nowhere(
     settings: Settings, pad: LaunchPad, memory_database: MongoDatabase, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ from nearedge.store.operations import operation
 PILOTS = "pilots"
 """Collection of pilots, in the launchpad's database."""
 
-_ALIVE = {"state": {"$in": ["submitted", "running"]}}
+ALIVE = {"state": {"$in": ["submitted", "running"]}}
 
 
 def capacity(resources: Resources) -> int:
@@ -89,7 +89,7 @@ def pilots_alive(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
     One of which it says nothing counts as alive: no second one is started in its place. Those of
     another cluster, whose Slurm gives the same numbers, are left out.
     """
-    rows = list(pad.db[PILOTS].find(_ALIVE, {"codes": 1, "project": 1, CLUSTER: 1}))
+    rows = list(pad.db[PILOTS].find(ALIVE, {"codes": 1, "project": 1, CLUSTER: 1}))
     here = slurm_cluster() if any(row.get(CLUSTER) for row in rows) else None
     if here is not None:
         rows = [row for row in rows if row.get(CLUSTER) in (None, here)]
@@ -99,7 +99,7 @@ def pilots_alive(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
         state = states[row["_id"]]
         if state.over or state is JobState.FORGOTTEN:
             ended = {"state": "ended", "outcome": str(state), "ended": datetime.now(UTC)}
-            pad.db[PILOTS].update_one({"_id": row["_id"], **_ALIVE}, {"$set": ended})
+            pad.db[PILOTS].update_one({"_id": row["_id"], **ALIVE}, {"$set": ended})
         elif row["project"] == project:
             for name in row["codes"]:
                 alive[name] = alive.get(name, 0) + 1
