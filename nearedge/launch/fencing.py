@@ -19,7 +19,7 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +47,14 @@ _TRIES = 5
 
 class Superseded(Exception):
     """A document of the queue is no longer what was read."""
+
+
+class _Away(BaseException):
+    """The database went away; not an `Exception`, which FireWorks would take for a broken job."""
+
+    def __init__(self, error: PyMongoError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class InNoWorkflow(ValueError):
@@ -96,6 +104,7 @@ class FencedLaunchPad(ChoosingLaunchPad):
     """FireWorks' launchpad, whose every write is refused to a launch that was given up."""
 
     _lock: str | None = None
+    _taking = False
 
     # ---- taking and ending a job
 
@@ -130,6 +139,21 @@ class FencedLaunchPad(ChoosingLaunchPad):
         if firework is not None and launch_id is not None and state == "RUNNING":
             hold(CurrentLaunch(firework.fw_id, launch_id))
         return firework, launch_id
+
+    def _get_a_fw_to_run(
+        self,
+        query: Mapping[str, Any] | None = None,
+        fw_id: int | None = None,
+        checkout: bool = True,
+    ) -> Firework | None:
+        """Return a job to run, if any; FireWorks makes one fizzle that it cannot read."""
+        self._taking = True
+        try:
+            return super()._get_a_fw_to_run(query, fw_id=fw_id, checkout=checkout)
+        except _Away as away:
+            raise away.error from None
+        finally:
+            self._taking = False
 
     def complete_launch(
         self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED"
@@ -257,7 +281,12 @@ class FencedLaunchPad(ChoosingLaunchPad):
 
     def get_fw_by_id(self, fw_id: int) -> Firework:
         """Return a Firework that remembers what it was."""
-        stored = self.get_fw_dict_by_id(fw_id)
+        try:
+            stored = self.get_fw_dict_by_id(fw_id)
+        except PyMongoError as error:
+            if self._taking:
+                raise _Away(error) from None
+            raise
         launches = tuple(launch["launch_id"] for launch in stored["launches"])
         seen = _Seen(stored["state"], launches, len(stored["archived_launches"]))
         firework = Firework.from_dict(stored)

@@ -294,6 +294,8 @@ class Worker:
                     )
                 self.summary.put_back += 1
                 ended = None
+        if ended == "RUNNING":
+            self.pad._remove_unused(str(folder), self.identity.name)
         if ended == "COMPLETED":
             self.summary.completed += 1
             if self.window is not None:
@@ -311,9 +313,11 @@ class Worker:
         """
         query = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
         firework = self.pad.fireworks.find_one(query, {"state": 1})
-        if firework is None or firework["state"] not in ("RUNNING", "FIZZLED"):
+        if firework is None or firework["state"] not in ("RESERVED", "RUNNING", "FIZZLED"):
             return None
         state = str(firework["state"])
+        if state == "RESERVED":  # the launch was noted, and not yet that the job runs
+            return state
         if state == "RUNNING" and launch["state"] == "FIZZLED":  # not yet recorded in the job
             self.pad._refresh_wf(launch["fw_id"])
             state = "FIZZLED"

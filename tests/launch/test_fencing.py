@@ -288,3 +288,20 @@ def test_a_worker_that_meets_a_job_in_no_workflow_does_not_run_it_and_goes_on(
     firework, _ = pad.checkout_fw(worker, str(tmp_path / "2"))
     assert firework is not None
     assert firework.fw_id == job
+
+
+def test_a_job_that_cannot_be_read_because_the_database_went_away_does_not_fizzle(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(pad, "get_fw_dict_by_id", _goes_away)
+        with pytest.raises(AutoReconnect):
+            pad.run_exists(FWorker())
+        assert states(pad) == ["READY", "WAITING"]
+        with pytest.raises(AutoReconnect):
+            take(pad, tmp_path)
+    assert states(pad) == ["RESERVED", "WAITING"], "by nobody: `recover` makes it ready"
+
+
+def _goes_away(_: int) -> dict[str, Any]:
+    raise AutoReconnect("connection closed")
