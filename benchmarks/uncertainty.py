@@ -300,7 +300,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--omnixas", type=Path, default=OMNIXAS)
     parser.add_argument("--models", type=Path, default=MODELS)
-    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--cache", type=Path, help="keeps the Cu features; a file of its own")
     parser.add_argument("--networks", nargs="+", metavar="ELEMENT_CODE")
     asked = parser.parse_args()
     for name in asked.networks or ():
