@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -76,15 +77,20 @@ class Site:
         return self.start(f"{bootstrap}\n{start}")
 
     def start(
-        self, program: str, settings: Settings | None = None, under: tuple[str, ...] = ()
+        self,
+        program: str,
+        settings: Settings | None = None,
+        under: Sequence[str] = (),
+        output: Path | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a Python program with these settings, or others, `under` another program."""
-        process = subprocess.Popen(
-            [*under, sys.executable, "-P", "-c", program],
-            env=worker_environment(settings or self.settings),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with open(output or os.devnull, "wb") as written:
+            process = subprocess.Popen(
+                [*under, sys.executable, "-P", "-c", program],
+                env=worker_environment(settings or self.settings),
+                stdout=written,
+                stderr=written,
+            )
         self.workers.append(process)
         return process
 
@@ -163,6 +169,8 @@ class Site:
         assert self.store.orphans(older_than=timedelta(0)) == set()
         ended = self.pad.fireworks.count_documents({"state": "COMPLETED"})
         assert self.pad.db["job_outputs"].count_documents({}) == ended
+        under_way = {"state": {"$in": ["RUNNING", "RESERVED"]}, "given_up": {"$exists": False}}
+        assert list(self.pad.launches.find(under_way)) == []
 
 
 _OF_WORKERS = ("nearedge.cli.batch_job", "nearedge.launch.worker")
@@ -181,6 +189,14 @@ class BatchQueue:
     site: Site
     slurm: Slurm
     folder: Path
+
+    def __post_init__(self) -> None:
+        self._before = set(self.slurm.states())
+
+    def states(self) -> list[str]:
+        """Return the states of all jobs that this test submitted."""
+        found = self.slurm.states()
+        return [found[number] for number in sorted(set(found) - self._before, key=int)]
 
     def settings(self, fault: str = "") -> Settings:
         """Return settings whose batch jobs run the program `fault` first."""
