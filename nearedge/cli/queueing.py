@@ -11,7 +11,7 @@ import typer
 
 from nearedge.cli import options as opt
 from nearedge.cli.console import counted, only_data_on_stdout, say, show, show_json
-from nearedge.errors import LaunchError, NearEdgeError
+from nearedge.errors import DatabaseUnavailable, LaunchError, NearEdgeError
 
 if TYPE_CHECKING:
     from nearedge.launch.batch.brake import Brake
@@ -130,6 +130,8 @@ def _again_and_again(
                 too_long = done.too_long
                 _tell(done, wanted, as_json=as_json)
         except NearEdgeError as error:
+            if isinstance(error, DatabaseUnavailable):
+                brake.forgive()
             say(f"{error} Trying again in {interval:.0f} s.", style="yellow")
         for name, why in brake.stopped.items():
             if name not in told:

@@ -37,6 +37,11 @@ class Brake:
                 continue
             del self.watched[batch_id]
 
+    def forgive(self) -> None:
+        """Hold nothing against the jobs so far: the database is away, for them as well."""
+        self.watched.clear()
+        self.in_a_row.clear()
+
     @property
     def stopped(self) -> dict[str, str]:
         """The classes that are not submitted any more, and what their jobs said last."""
