@@ -21,10 +21,12 @@ from nearedge.makers.relax import ContinueMaker, RelaxMaker, relaxed_structures
 from nearedge.models.potential import M3GNetCalculator, outside_of_m3gnet
 from nearedge.schemas import StructureDoc
 from nearedge.schemas.document import content_hash
+from nearedge.schemas.relaxation import RelaxationDoc
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
 from nearedge.store.operations import operation
 from nearedge.store.relaxations import RelaxationStore
+from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, Refusal
 from nearedge.workflows import campaign
 from nearedge.workflows.campaign import SubmissionReport
@@ -272,6 +274,51 @@ def enqueue_relaxations(
     flows = {flow_maker.continuation_id(each): flow_maker.make(each) for each in groups}
     added = _enqueue(launchpad(settings), flows, priority)
     return added, len(flows) - added
+
+
+def relax_again(
+    failed: Sequence[RelaxationDoc], *, project: str | None, settings: Settings
+) -> SubmissionReport:
+    """Queue relaxations again that failed by name, as they were; nothing follows them.
+
+    Parameters
+    ----------
+    failed
+        Their documents, which are replaced when they end.
+    project
+        What the jobs are filed under; None: the first project of each relaxation.
+
+    Raises
+    ------
+    WeightsError
+        If the potential's weights are missing or wrong; nothing is queued then.
+    """
+    structures = SpectraStore(connect(settings)).structures({each.origin for each in failed})
+    report = SubmissionReport(0, 0, 0)
+    for each in failed:
+        how = each.settings
+        maker = RelaxMaker(
+            mode=how.mode,
+            pressure=how.pressure,
+            force_tolerance=how.force_tolerance,
+            steps=how.steps,
+            project=project or next(iter(each.projects), None),
+            rerun_failed=True,
+        )
+        origin = structures.get(each.origin)
+        reason = None
+        if origin is None:
+            reason = "its structure is not in the database"
+        elif maker.settings_for(_weights_sha256(settings.model_path)) != how:
+            reason = "it was made with other weights: what asked for it makes a new one of these"
+        if origin is None or reason is not None:
+            refused = (*report.refused, Refusal(each.label, str(reason)))
+            report = replace(report, refused=refused)
+            continue
+        loaded = LoadedStructure(origin.to_structure(), origin.source)
+        new, already = enqueue_relaxations([[loaded]], maker, None, settings=settings)
+        report = replace(report, new=report.new + new, queued=report.queued + already)
+    return report
 
 
 @operation

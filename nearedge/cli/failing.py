@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from nearedge.cli.console import (
     show_table,
 )
 from nearedge.cli.submitting import setting_name, tell_submission
+
+if TYPE_CHECKING:
+    from nearedge.workflows.campaign import SubmissionReport
 
 
 def failures(
@@ -96,7 +99,35 @@ def rerun(
             dry_run=dry_run,
             progress=step,
         )
+        if not changes and code is None:
+            report = _with_relaxations(report, error, project, dry_run=dry_run)
     tell_submission(report, as_json=as_json, dry_run=dry_run)
+
+
+def _with_relaxations(
+    report: SubmissionReport, error: str, project: str | None, *, dry_run: bool
+) -> SubmissionReport:
+    """Run relaxations again that failed by the name `error`, and count them too."""
+    from nearedge.settings import get_settings
+    from nearedge.store.connection import connect
+    from nearedge.store.relaxations import RelaxationStore
+
+    settings = get_settings()
+    stored = RelaxationStore(connect(settings)).failed(project=project)
+    failed = [each for each in stored if each.state == error]
+    if not failed:
+        return report
+    if dry_run:
+        return replace(report, new=report.new + len(failed))
+    from nearedge.workflows.relax import relax_again
+
+    also = relax_again(failed, project=project, settings=settings)
+    return replace(
+        report,
+        new=report.new + also.new,
+        queued=report.queued + also.queued,
+        refused=(*report.refused, *also.refused),
+    )
 
 
 def clean(

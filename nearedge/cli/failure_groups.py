@@ -113,7 +113,8 @@ def _of_relaxations(failed: Sequence[RelaxationDoc]) -> Iterator[Group]:
             last=example.created_at.isoformat(),
             example=example.label,
             example_id=example.relaxation_id,
-            message=f"{message} With --rerun-failed, what asked for it tries again.",
+            message=f"{message} `nearedge rerun` relaxes it again, and what asked for it does so "
+            "with --rerun-failed and then goes on.",
         )
 
 

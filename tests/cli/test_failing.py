@@ -21,7 +21,9 @@ from nearedge.cli.progress_table import line_of, table_of
 from nearedge.errors import DatabaseUnavailable
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.progress import PartProgress
+from nearedge.schemas.relaxation import RelaxationDoc, RelaxationSettings
 from nearedge.settings import Settings, get_settings
+from nearedge.store.relaxations import RelaxationStore
 from nearedge.store.spectra_store import SpectraStore
 
 from .conftest import Command, fill
@@ -48,6 +50,16 @@ def test_failures_are_told_run_again_and_cleared_away(
     assert "12 s of CPU time" in told.out
     assert nearedge("failures", "--project", "metals").out == "Nothing failed.\n"
     assert "no age" in nearedge("failures", "--since", "yesterday").err
+
+    how = RelaxationSettings(model="m", weights_sha256="w", mode="full", pressure=0.0,
+                             force_tolerance=0.01, steps=2)  # fmt: skip
+    RelaxationStore(store.database).put(
+        RelaxationDoc(relaxation_id="r", origin="o", formula="TiO2", label="rutile", settings=how,
+                      state="relaxation_not_converged")
+    )  # fmt: skip
+    relaxing = ("rerun", "--error", "relaxation_not_converged", "--dry-run", "--json")
+    assert nearedge(*relaxing).json["new"] == 1
+    assert nearedge(*relaxing, "--code", "feff").json["new"] == 0
 
     # What `fill` records was made by another version of the code than the one here.
     again = nearedge("rerun", "--error", "scf_not_converged")

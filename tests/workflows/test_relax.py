@@ -9,6 +9,7 @@ from pathlib import Path
 import jobflow
 import pytest
 from fireworks.core.launchpad import LaunchPad
+from jobflow.core.flow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.cli.failure_groups import gather
@@ -17,6 +18,8 @@ from nearedge.launch.fireworks import SPEC_KEY, launchpad
 from nearedge.launch.worker import Worker
 from nearedge.makers.relax import RelaxMaker
 from nearedge.models.featurizers.reference import M3GNET_MP_2021_2_8
+from nearedge.schemas import StructureDoc
+from nearedge.schemas.relaxation import RelaxationDoc
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
 from nearedge.store.operations import MongoDatabase
@@ -32,6 +35,7 @@ from nearedge.workflows.relax import (
     Unrelaxed,
     enqueue_relaxations,
     look_up,
+    relax_again,
     submit_relaxed,
 )
 from nearedge.workflows.relaxed import BenchmarkOfRelaxed, ConvergenceOfRelaxed, SpectraOfRelaxed
@@ -99,6 +103,51 @@ def test_the_potentials_weights_are_read_once_and_only_for_what_can_be_relaxed(
         assert read == [settings.model_path]
     finally:
         relax._weights_sha256.cache_clear()
+
+
+def test_a_relaxation_that_failed_by_name_is_queued_again_as_it_was(
+    oxide: LoadedStructure, memory_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Weights:
+        weights_sha256 = "a" * 64
+
+        def __init__(self, model_path: object) -> None:
+            pass
+
+    queued: list[Flow] = []
+    monkeypatch.setattr(relax, "M3GNetCalculator", Weights)
+    monkeypatch.setattr(relax, "connect", lambda _: memory_database)
+    monkeypatch.setattr(
+        relax, "_enqueue", lambda pad, flows, _: len(flows) + (queued.extend(flows.values()) or 0)
+    )
+    relax._weights_sha256.cache_clear()
+    origin = StructureDoc.from_structure(oxide.structure, oxide.source)
+    maker = RelaxMaker(mode="fixed-volume", steps=2)
+    ours, others = maker.settings_for("a" * 64), maker.settings_for("b" * 64)
+    SpectraStore(memory_database).put_structure(origin)
+    failed = [
+        RelaxationDoc(
+            relaxation_id=how.relaxation_id(key), origin=key, formula="MgO", label=label,
+            settings=how, state="relaxation_not_converged", projects=["demo"],
+        )
+        for how, key, label in (
+            (ours, origin.structure_key, "oxide"),
+            (others, origin.structure_key, "of other weights"),
+            (ours, "gone", "without structure"),
+        )
+    ]  # fmt: skip
+    settings = Settings(mongo_uri="mongodb://127.0.0.1:1")  # type: ignore[arg-type]
+    try:
+        report = relax_again(failed, project=None, settings=settings)
+    finally:
+        relax._weights_sha256.cache_clear()
+    assert (report.new, report.queued, report.relaxing) == (1, 0, 0)
+    assert [each.label for each in report.refused] == ["of other weights", "without structure"]
+    ((job,),) = (flow.jobs for flow in queued)
+    assert job.metadata[SPEC_KEY]["relaxation_id"] == failed[0].relaxation_id
+    assert job.metadata[SPEC_KEY]["project"] == "demo"
+    again = replace(maker, name="relax oxide", project="demo", rerun_failed=True)
+    assert job.maker == again
 
 
 @pytest.mark.slow
