@@ -350,3 +350,20 @@ def test_a_class_whose_jobs_cannot_begin_is_stopped(
     brake.watch([BatchJob("slurm:0", "vasp", tmp_path / "0", "")])
     brake.look()
     assert brake.stopped == {}
+
+
+def test_what_met_an_outage_of_the_database_stops_no_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brake = Brake()
+    monkeypatch.setattr(
+        "nearedge.launch.batch.brake.states_of", lambda ids: dict.fromkeys(ids, JobState.FAILED)
+    )
+    for number in range(LIMIT + 1):
+        brake.watch([BatchJob(f"slurm:{number}", "vasp", tmp_path, "")])
+        if number < LIMIT:
+            brake.look()
+    assert "vasp" in brake.stopped
+    brake.forgive()
+    brake.look()
+    assert brake.stopped == {}
