@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 from pymatgen.core import Composition, Structure
-from pymatgen.io.feff.inputs import Atoms
+from pymatgen.io.feff.inputs import Atoms, Potential
 from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
 
 from nearedge.codes.base import InputSet
@@ -68,14 +68,22 @@ def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: P
         cards=_cards(protocol), edge=edge, radius=cluster_radius(protocol)
     )
     (dict_set,) = parameters.get_FEFFDictSets(structure, [int(absorbing_index)])
-    potentials = str(dict_set.potential)
+    atoms = dict_set.atoms
+    potentials = str(_potential(atoms))
     if protocol.settings["stoichiometry"] == "cell":
         potentials = _with_cell_stoichiometry(potentials, structure)
     if (l_max := fms_l_max(protocol)) is not None:
         potentials = _with_column(potentials, _FMS_L_MAX, lambda _symbol: str(l_max))
     return "\n\n".join(
-        (_header(dict_set, structure), str(dict_set.tags), potentials, _atoms(dict_set.atoms))
+        (_header(dict_set, structure), str(dict_set.tags), potentials, _atoms(atoms))
     )
+
+
+def _potential(atoms: Atoms) -> Potential:
+    """Return the potentials of a cluster; pymatgen would make the same cluster a second time."""
+    potential = Potential.__new__(Potential)
+    vars(potential).update(vars(atoms))
+    return potential
 
 
 def _atoms(atoms: Atoms) -> str:

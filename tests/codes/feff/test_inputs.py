@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Species, Structure
+from pymatgen.io.feff.inputs import Atoms, Potential
 
 from nearedge.codes import get_code
 from nearedge.codes.feff.deck import parse_deck
@@ -175,3 +176,15 @@ def test_a_strangers_angular_momenta_are_parameters(anatase) -> None:
     read = deck_parameters(parse_deck(mixed), anatase.composition)
     assert read["l_max"].value == [2, 4, 4]
     assert read["scf_l_max"].value == [1, -1, -1]
+
+
+def test_the_deck_has_the_numbers_that_pymatgen_writes(anatase) -> None:
+    def rows(text: str) -> list[list[str]]:
+        lines = (line.split() for line in text.splitlines())
+        return [words for words in lines if len(words) == 7 and not words[0].startswith("*")]
+
+    text = FEFF.inputs(anatase, 1, "K", "fast").files["feff.inp"]
+    head, atoms = text.split("\nATOMS\n")
+    assert rows(atoms) == rows(str(Atoms(anatase, 1, 9.0)))
+    columns = [words[:5] for words in rows(head.split("POTENTIALS")[1])]
+    assert columns == [words[:5] for words in rows(str(Potential(anatase, 1, 9.0)))]
