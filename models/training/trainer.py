@@ -84,6 +84,8 @@ def train(
     ModelError
         If a loss is no number, or the folder holds a damaged checkpoint or another training's.
     """
+    # What was trained before is in evaluation mode, and Lightning leaves each module as it is.
+    network.train()
     fingerprint = _fingerprint(network, rows, held_out, options, seed, rate)
     progress = Progress(options, seed, fingerprint, checkpoints)
     with _quiet(), _own_random_state(seed), tempfile.TemporaryDirectory() as scratch:

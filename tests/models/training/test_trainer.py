@@ -117,6 +117,16 @@ def test_the_weights_are_those_of_the_best_epoch() -> None:
     assert result.losses["validation_loss"][result.best_epoch] == pytest.approx(loss, rel=1e-6)
 
 
+def test_what_was_trained_before_is_trained_with_dropout_again() -> None:
+    fresh, used = network(), network().eval()
+    one, other = (
+        train(each, pairs(49), pairs(12, 1), OPTIONS, seed=1).losses["train_loss"]
+        for each in (fresh, used)
+    )
+    assert other == one
+    assert not used.training
+
+
 def test_training_stops_when_it_gets_no_better() -> None:
     options = OPTIONS.model_copy(update={"max_epochs": 200, "patience": 3, "learning_rate": 0.05})
     result = trained(options=options)
