@@ -174,7 +174,9 @@ class FencedLaunchPad(ChoosingLaunchPad):
         """Restore the launch alone: the job may be another launch's by now."""
         if launch_id in self.backup_launch_data:
             kept = self.backup_launch_data[launch_id]
-            self.launches.find_one_and_replace({"launch_id": launch_id}, kept)
+            # Of one that was given up it stays noted why: that is counted.
+            its_own = {"launch_id": launch_id, GIVEN_UP: {"$exists": False}}
+            self.launches.find_one_and_replace(its_own, kept)
 
     def ping_launch(
         self,

@@ -303,5 +303,14 @@ def test_a_job_that_cannot_be_read_because_the_database_went_away_does_not_fizzl
     assert states(pad) == ["RESERVED", "WAITING"], "by nobody: `recover` makes it ready"
 
 
+def test_a_worker_that_comes_back_does_not_unsay_why_its_launch_was_given_up(
+    pad: FencedLaunchPad, job: int, tmp_path: Path
+) -> None:
+    launch = take(pad, tmp_path)
+    assert pad.give_up(job, launch, "RUNNING", "lost")
+    pad.restore_backup_data(launch, job)  # as FireWorks does when its end is refused
+    assert pad.launches.find_one({"launch_id": launch})["given_up"] == "lost"
+
+
 def _goes_away(_: int) -> dict[str, Any]:
     raise AutoReconnect("connection closed")
