@@ -67,6 +67,12 @@ def suspended(site: Site, number: str) -> psutil.Process:
     return process
 
 
+def run_to_the_end(site: Site) -> None:
+    assert site.run().completed == 2
+    site.check_complete()
+    site.check_nothing_over()
+
+
 def test_a_job_cancelled_while_it_waits_frees_its_firework_and_a_stranger_is_left_alone(
     site: Site, slurm: Slurm, molecule: Molecule, submit: Callable[..., str], tmp_path: Path,
     told: Callable[[str, float], None],
@@ -96,6 +102,7 @@ def test_a_running_job_that_is_cancelled_is_put_back_by_that_name(
     assert site.recover().total == 0, "it runs"
     slurm.ask("scancel", number)
     told("scancel of a running job", site.put_back("cancelled", number))
+    run_to_the_end(site)
 
 
 @pytest.mark.slow
@@ -112,6 +119,7 @@ def test_a_job_that_meets_its_walltime_is_put_back_by_that_name(
         told("walltime", site.put_back("timed_out", number))
     assert site.state() == "READY"
     assert site.recover().total == 0
+    run_to_the_end(site)
 
 
 @pytest.mark.slow
@@ -159,3 +167,4 @@ def test_a_controller_that_is_killed_changes_nothing_until_it_answers_again(
         "slurmctld killed and started again, then scancel",
         site.put_back("pending_cancelled", number),
     )
+    run_to_the_end(site)

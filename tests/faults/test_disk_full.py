@@ -51,5 +51,5 @@ def test_a_full_disk_fails_no_calculation_and_with_space_the_next_run_completes_
     assert mount("-o", "remount,size=100m", site)
     summary = site.run()
     assert summary.failed == 0, summary.messages
-    assert site.store.count(CalculationQuery(state="completed")) == 1
-    assert set(site.status().queue) == {"COMPLETED"}
+    site.check_complete()
+    site.check_nothing_over()
