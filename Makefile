@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := embedded,chgnet,dev
+REMOTE := .venv-jobflow-remote
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 AUDIT_ARGS ?=
@@ -22,14 +23,18 @@ PACKAGE_FILES := find nearedge makers models workflows -type f \
 TREE := $(shell { $(PACKAGE_FILES) | LC_ALL=C sort; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 DEPENDENCIES := $(VENV)/dependencies.stamp
 LINKED := $(VENV)/linked-$(TREE).stamp
+REMOTE_LINKED := $(REMOTE)/linked.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint audit format bench docs pins clean distclean FORCE
+.PHONY: help install jobflow-remote demo test test-slow lint audit format bench docs pins clean \
+	distclean FORCE
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 install: $(LINKED) ## build .venv with everything in it
+
+jobflow-remote: $(REMOTE_LINKED) ## build .venv-jobflow-remote, to run flows under jobflow-remote
 
 demo: $(LINKED) ## the main job on real input, with a report at the end
 	$(BIN)/nearedge demo $(DEMO_ARGS)
@@ -37,7 +42,7 @@ demo: $(LINKED) ## the main job on real input, with a report at the end
 test: $(LINKED) ## the default test-suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-slow: $(LINKED) ## the tests that take minutes
+test-slow: $(LINKED) $(REMOTE_LINKED) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # mypy judges the installed package, from another folder, as a user's mypy would.
@@ -72,7 +77,7 @@ clean: ## remove what was built, but not .venv
 	rm -f $(VENV)/linked-*.stamp
 
 distclean: clean ## remove .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(REMOTE)
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
@@ -107,6 +112,19 @@ $(LINKED): $(DEPENDENCIES) $(if $(wildcard build/__editable__*),,FORCE)
 	@rm -f $(VENV)/linked-*.stamp
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable . \
 		--config-settings editable_mode=strict
+	@touch $@
+
+# NearEdge beside jobflow-remote: what constraints-jobflow-remote.txt pins beats constraints.txt. The
+# editable install is of the other kind, a map of folders, so that both leave each other alone.
+$(REMOTE_LINKED): constraints-jobflow-remote.txt $(DEPENDENCIES)
+	@test -x $(REMOTE)/bin/python || $(BIN)/python -m venv $(REMOTE)
+	@echo 'installing jobflow-remote with NearEdge into $(REMOTE) (once; some minutes)'
+	@awk -F== 'NR == FNR { own[$$1]; print; next } !($$1 in own)' \
+		constraints-jobflow-remote.txt constraints.txt > $(REMOTE)/constraints.txt
+	@pip="$(REMOTE)/bin/python -m pip install -qq --constraint $(REMOTE)/constraints.txt" \
+		&& $$pip torch && $$pip --requirement $(VENV)/requirements.txt jobflow-remote \
+		&& $$pip --no-deps lightshow \
+		&& $$pip --no-deps --no-build-isolation --editable .
 	@touch $@
 
 FORCE:

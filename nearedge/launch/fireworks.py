@@ -29,7 +29,8 @@ SOCKET_MILLISECONDS = 120_000
 """Longest wait for one answer."""
 
 
-def _client_options(settings: Settings) -> dict[str, object]:
+def client_options(settings: Settings) -> dict[str, object]:
+    """Return how FireWorks' and jobflow's clients of the database are to be made."""
     milliseconds = int(settings.database_timeout * 1000)
     return {
         "serverSelectionTimeoutMS": milliseconds,
@@ -53,7 +54,7 @@ def launchpad(settings: Settings) -> GuardedLaunchPad:
         host=mongo_uri(settings, database=settings.launchpad_database),
         uri_mode=True,
         name=settings.launchpad_database,
-        mongoclient_kwargs=_client_options(settings),
+        mongoclient_kwargs=client_options(settings),
         strm_lvl="CRITICAL",
     )
     pad.trusted = settings.trusted
@@ -87,7 +88,7 @@ def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
 def job_store(settings: Settings) -> JobStore:
     """Return the job store of these settings: documents, and a GridFS store named ``data``."""
     uri = mongo_uri(settings)
-    options = _client_options(settings)
+    options = client_options(settings)
     store = GuardedJobStore(
         FencedOutputs(
             database=settings.launchpad_database,
