@@ -11,10 +11,13 @@ from jobflow.core.maker import Maker
 from monty.json import jsanitize
 
 from nearedge.errors import StructureError
+from nearedge.makers.convergence import so_far
 from nearedge.schemas.benchmark import ReferenceSpectrum
+from nearedge.store.connection import connect
+from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, Refusal
 from nearedge.workflows.benchmark import BenchmarkFlowMaker, code_columns, plan_benchmark
-from nearedge.workflows.converge import ConvergeFlowMaker
+from nearedge.workflows.converge import ConvergeFlowMaker, failed_steps
 from nearedge.workflows.spectrum import Crystal, SpectrumFlowMaker, flow_of, plan_crystals
 
 
@@ -72,20 +75,32 @@ class ConvergenceOfRelaxed(Maker):
         The site; relaxing leaves the sites in their order.
     retry
         Calculations that failed by name and are to be computed again.
+    rerun_failed
+        The same for all steps of the relaxed structure that are known to have failed.
     """
 
     name: str = "convergence of relaxed"
     converge_flow_maker: ConvergeFlowMaker = field(default_factory=ConvergeFlowMaker)
     absorbing_index: int = 0
     retry: list[str] = field(default_factory=list)
+    rerun_failed: bool = False
 
     def make(self, structures: Mapping[str, LoadedStructure]) -> Flow:
         """Return the flow."""
         flows = [
-            self.converge_flow_maker.make(each, self.absorbing_index, self.retry)
+            self.converge_flow_maker.make(each, self.absorbing_index, self._retry(each))
             for each in structures.values()
         ]
         return Flow(list(flows), name=self.name)
+
+    def _retry(self, relaxed: LoadedStructure) -> list[str]:
+        """Return what is computed again; which steps failed is known once it is relaxed."""
+        if not self.rerun_failed:
+            return self.retry
+        maker = self.converge_flow_maker.converge_maker
+        question = maker.question(relaxed.structure, self.absorbing_index, relaxed.source)
+        found = so_far(SpectraStore(connect()), question)
+        return [*self.retry, *failed_steps(found.document)]
 
 
 @dataclass

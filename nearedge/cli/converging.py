@@ -97,7 +97,9 @@ def converge(
     if relaxing is not None and queue_only:
         from nearedge.workflows.relaxed import ConvergenceOfRelaxed
 
-        then = ConvergenceOfRelaxed(converge_flow_maker=maker, absorbing_index=index)
+        then = ConvergenceOfRelaxed(
+            converge_flow_maker=maker, absorbing_index=index, rerun_failed=rerun_failed
+        )
         enqueue_relaxed([loaded], relaxing, then, as_json=as_json)
         return
     with only_data_on_stdout():

@@ -24,9 +24,10 @@ from nearedge.store.convergences import ConvergenceStore
 from nearedge.store.queries import CalculationQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
-from nearedge.workflows import converge, once
+from nearedge.workflows import converge, once, relaxed
 from nearedge.workflows.campaign import submit
 from nearedge.workflows.converge import ConvergeFlowMaker, choose_site, submit_convergence
+from nearedge.workflows.relaxed import ConvergenceOfRelaxed
 
 Molecule = Callable[[str], LoadedStructure]
 
@@ -104,6 +105,21 @@ def test_failed_steps_are_known_until_they_are_wanted_again(
     again = submit_convergence(small(), molecule("CO"), 0, rerun_failed=True)
     assert (again.state, again.document.state) == ("new", "running")
     assert pad.fireworks.count_documents({}) == 1
+
+
+def test_failed_steps_of_a_relaxed_structure_are_looked_for_once_it_is_relaxed(
+    in_memory: SpectraStore, molecule: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaxed, "connect", lambda: in_memory.database)
+    for fail in (False, True, False):
+        compute(in_memory, molecule("CO"), fail=fail)
+    wanted = []
+    for rerun_failed in (False, True):
+        then = ConvergenceOfRelaxed(converge_flow_maker=small(), rerun_failed=rerun_failed)
+        (flow,) = then.make({"origin": molecule("CO")}).jobs
+        wanted.append(flow.jobs[0].function_args[3])
+    failed = in_memory.calculations(CalculationQuery(failed=True))
+    assert wanted == [[], [each.calculation_id for each in failed]]
 
 
 def test_the_site_is_the_first_kind_of_absorber_or_the_one_that_is_given(
