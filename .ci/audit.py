@@ -87,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = f"{len(found)} found, {len(accepted)} accepted"
     print(f"{len(lines)} lines, {len(advisories)} known weaknesses: {counts}.")
     if options.online:
-        command = ["-m", "pip_audit", "--requirement", str(PINS), "--no-deps", "--disable-pip"]
+        # Strict: of packages that its index does not know it would say that nothing is known.
+        command = ["-m", "pip_audit", "--strict", "--requirement", str(PINS)]
+        command += ["--no-deps", "--disable-pip"]
         return subprocess.run([sys.executable, *command], check=False).returncode or bool(found)
     return int(bool(found))
 
