@@ -177,6 +177,7 @@ class NetworkHead(ABC):
             chosen,
             seed=seed,
             rate=None if start is None else chosen.fine_tuning_rate,
+            noise=start is None or chosen.fine_tuning_noise,
             checkpoints=checkpoints,
         )
         head = cls(

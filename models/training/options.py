@@ -21,6 +21,10 @@ class TrainingOptions(BaseModel):
     fine_tuning_rate: float = Field(
         default=2e-4, gt=0, description="Takes its place where there is a parent."
     )
+    fine_tuning_noise: bool = Field(
+        default=False,
+        description="Dropout and batch statistics go on there; else they stay as the parent's.",
+    )
     plateau: int = Field(
         default=0,
         ge=0,

@@ -59,6 +59,7 @@ def train(
     *,
     seed: int,
     rate: float | None = None,
+    noise: bool = True,
     checkpoints: Path | None = None,
     chunk: int = 4096,
 ) -> Trained:
@@ -74,6 +75,9 @@ def train(
         Of order and dropout. On one thread of a CPU the same seed gives the same losses.
     rate
         Learning rate; None takes that of the options, or finds one.
+    noise
+        Dropout leaves out, and batch norm takes each batch's own statistics; else both do as they
+        do in prediction.
     checkpoints
         A folder that a killed training goes on from, with the same losses; None keeps nothing.
     chunk
@@ -84,8 +88,8 @@ def train(
     ModelError
         If a loss is no number, or the folder holds a damaged checkpoint or another training's.
     """
-    # What was trained before is in evaluation mode, and Lightning leaves each module as it is.
-    network.train()
+    # Lightning leaves each module in the mode it is in.
+    network.train(noise)
     fingerprint = _fingerprint(network, rows, held_out, options, seed, rate)
     progress = Progress(options, seed, fingerprint, checkpoints)
     with _quiet(), _own_random_state(seed), tempfile.TemporaryDirectory() as scratch:

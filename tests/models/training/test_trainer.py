@@ -117,14 +117,13 @@ def test_the_weights_are_those_of_the_best_epoch() -> None:
     assert result.losses["validation_loss"][result.best_epoch] == pytest.approx(loss, rel=1e-6)
 
 
-def test_what_was_trained_before_is_trained_with_dropout_again() -> None:
-    fresh, used = network(), network().eval()
-    one, other = (
-        train(each, pairs(49), pairs(12, 1), OPTIONS, seed=1).losses["train_loss"]
-        for each in (fresh, used)
-    )
-    assert other == one
-    assert not used.training
+def test_dropout_goes_on_or_not_as_asked_whatever_mode_the_network_was_left_in() -> None:
+    losses = [
+        train(each, pairs(49), pairs(12, 1), OPTIONS, seed=1, noise=noise).losses["train_loss"]
+        for noise in (True, False)
+        for each in (network(), network().eval())
+    ]
+    assert losses[0] == losses[1] != losses[2] == losses[3]
 
 
 def test_training_stops_when_it_gets_no_better() -> None:
