@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
 
+    @field_validator("home", "run_dir")
+    @classmethod
+    def _follow(cls, path: Path | None) -> Path | None:
+        """Follow links: FireWorks stores where a launch is by the name that the system gives."""
+        return None if path is None else Path(os.path.realpath(path))
+
     @property
     def batch(self) -> QueueSettings:
         """How batch jobs are submitted; the defaults where nothing is said."""

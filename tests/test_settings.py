@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ def test_a_file_that_holds_no_settings_is_named_in_the_error(config: Path, conte
 def test_an_empty_file_changes_nothing(config: Path, content: str) -> None:
     config.write_text(content)
     assert load_settings().database == "nearedge"
+
+
+@pytest.mark.parametrize("name", ["home", "run_dir"])
+def test_a_folder_behind_a_link_has_the_name_that_a_process_in_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "lustre").mkdir()
+    (tmp_path / "scratch").symlink_to(tmp_path / "lustre")
+    runs = load_settings(**{name: tmp_path / "scratch" / "me"}).runs
+    runs.mkdir(parents=True)
+    monkeypatch.chdir(runs)
+    assert str(runs) == os.getcwd()
 
 
 def test_an_unknown_key_in_the_file_is_refused_by_name(config: Path) -> None:

@@ -108,9 +108,11 @@ def remove(folders: Sequence[OldFolder], database: MongoDatabase) -> list[OldFol
         if Path(each.path).exists():
             continue
         gone.append(each)
-        database["calculations"].update_one(
-            {"_id": Path(each.path).parent.name, "run_dir": each.path}, {"$set": {"run_dir": None}}
-        )
+        calculation = {"_id": Path(each.path).parent.name}
+        stored = database["calculations"].find_one(calculation, {"run_dir": 1}) or {}
+        if _is_named(Path(each.path), stored.get("run_dir")):
+            as_seen = {**calculation, "run_dir": stored["run_dir"]}
+            database["calculations"].update_one(as_seen, {"$set": {"run_dir": None}})
         with suppress(OSError):  # another attempt's folder is in it
             Path(each.path).parent.rmdir()
     return gone
@@ -151,17 +153,22 @@ def _unwritten(folders: Iterable[Path], seconds: float) -> Iterator[OldFolder]:
 
 def _may_go(path: Path, pad: LaunchPad, database: MongoDatabase, claimed: set[str]) -> bool:
     above = path.parent
+    # By their last part, which is drawn at random: what is above it has more names than one where
+    # links lead there.
     if above.name in (LAUNCHES, _BATCH_JOBS):
-        under_way = {"launch_dir": str(path), "state": {"$in": ["RUNNING", "RESERVED"]}}
-        pilot = {"folder": str(path), **ALIVE}
-        return (
-            pad.launches.find_one(under_way, {"_id": 1}) is None
-            and pad.db[PILOTS].find_one(pilot, {"_id": 1}) is None
-        )
+        under_way = {"state": {"$in": ["RUNNING", "RESERVED"]}}
+        launches = pad.launches.find(under_way, {"launch_dir": 1})
+        pilots = pad.db[PILOTS].find(ALIVE, {"folder": 1})
+        stated = [each.get("launch_dir", each.get("folder")) for each in (*launches, *pilots)]
+        return not any(_is_named(path, each) for each in stated)
     if above.name in claimed or (above / _WAITING_RESULT).exists():
         return False
-    kept = {"_id": above.name, "state": COMPLETED, "run_dir": str(path)}
-    return database["calculations"].find_one(kept, {"_id": 1}) is None
+    stored = database["calculations"].find_one({"_id": above.name, "state": COMPLETED}) or {}
+    return not _is_named(path, stored.get("run_dir"))
+
+
+def _is_named(path: Path, stored: str | None) -> bool:
+    return stored is not None and Path(stored).name == path.name
 
 
 def _measured(folder: Path) -> tuple[int, float]:

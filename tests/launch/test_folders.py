@@ -89,6 +89,26 @@ def test_what_a_batch_job_left_goes_once_it_cannot_run_any_more(
     assert sorted(each.name for each in jobs.iterdir()) == ["begun", "pilot", "reserved"]
 
 
+def test_what_is_known_by_the_name_of_a_link_stays_as_well(
+    settings: Settings, pad: LaunchPad, memory_database: MongoDatabase
+) -> None:
+    for above, name in (("launches", "l1"), ("kept", "a1"), ("failed", "a2")):
+        run(settings, above, name, days=40)
+    pilot = settings.home / "batch" / "jobs" / "p1"
+    pilot.mkdir(parents=True)
+    os.utime(pilot, (0.0, 0.0))
+    pad.launches.insert_one({"launch_dir": "/link/runs/launches/l1", "state": "RUNNING"})
+    pad.db["pilots"].insert_one({"folder": "/link/batch/jobs/p1", "state": "submitted"})
+    calculations = memory_database["calculations"]
+    for name, state, attempt in (("kept", "completed", "a1"), ("failed", "failed", "a2")):
+        folder = f"/link/runs/{name}/{attempt}"
+        calculations.insert_one({"_id": name, "state": state, "run_dir": folder})
+    found = old_folders(settings, pad, memory_database, timedelta(days=30))
+    assert [Path(each.path).name for each in found] == ["a2"]
+    remove(found, memory_database)
+    assert calculations.find_one({"_id": "failed"})["run_dir"] is None  # type: ignore[index]
+
+
 def test_a_link_leads_nowhere(
     settings: Settings, pad: LaunchPad, memory_database: MongoDatabase, tmp_path: Path
 ) -> None:
