@@ -115,7 +115,7 @@ def run_again(
     known = known_of(store, plan.crystals, rerun_failed=not changes)
     if not changes:
         others = {each for crystal in plan.crystals for each in crystal.calculation_ids}
-        known = Known(others - plan.wanted, known.completed, known.averages)
+        known = replace(known, calculations=others - plan.wanted)
     report = enqueue(
         pad,
         plan.crystals,

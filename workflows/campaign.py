@@ -138,10 +138,21 @@ def submit(
 
 @dataclass(frozen=True)
 class Known:
-    """What the store holds of a plan: calculations, those of them completed, and averages."""
+    """What the store holds of a plan.
+
+    Parameters
+    ----------
+    calculations
+        Those that need not run: completed, or failed and not to be computed again.
+    completed, failed
+        All that are recorded so.
+    averages
+        Ids of the averages.
+    """
 
     calculations: set[str]
     completed: set[str]
+    failed: set[str]
     averages: set[str]
 
     def lacks_average(self, crystal: Crystal) -> bool:
@@ -158,16 +169,16 @@ def known_of(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool
     """Return what the store holds of a plan; failures count as unknown with `rerun_failed`."""
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     completed = store.completed(ids)
-    known = set(completed)
-    if not rerun_failed:
-        for batch in _batches(ids):
-            query = CalculationQuery(calculation_ids=batch, failed=True)
-            known.update(each.calculation_id for each in store.calculations(query))
+    failed: set[str] = set()
+    for batch in _batches(ids):
+        query = CalculationQuery(calculation_ids=batch, failed=True)
+        failed.update(each.calculation_id for each in store.calculations(query))
     averages: set[str] = set()
     for batch in _batches([crystal.average_id for crystal in plan]):
         query_averages = SpectrumQuery(spectrum_ids=batch, kind=SpectrumKind.AVERAGE)
         averages.update(row.spectrum_id for row in store.listing(query_averages))
-    return Known(known, completed, averages)
+    known = completed if rerun_failed else completed | failed
+    return Known(known, completed, failed, averages)
 
 
 @operation
@@ -214,11 +225,11 @@ def enqueue(
                 continue
             if this in known.calculations:
                 counts["known"] += 1
-            elif _of_project(waiting.get(this, []), project):
+            elif _that_compute(this, waiting, known, project):
                 counts["queued"] += 1
             else:
                 counts["new"] += 1
-                if again := _of_project(fizzled.get(this, []), project):
+                if again := _that_compute(this, fizzled, known, project):
                     put_back.append(again[0].fw_id)
                 else:
                     to_run.append(site)
@@ -261,6 +272,18 @@ def _workflow(flow: Flow | Job, priority: int) -> Workflow:
     for firework in workflow.fws:
         firework.spec["_priority"] = firework.spec.get("_priority", 0) + priority
     return workflow
+
+
+def _that_compute(
+    calculation_id: str,
+    jobs: Mapping[str, Sequence[QueuedJob]],
+    known: Known,
+    project: str | None,
+) -> list[QueuedJob]:
+    """Return the jobs of a project that compute a calculation, also where it failed before."""
+    failed = calculation_id in known.failed
+    found = _of_project(jobs.get(calculation_id, []), project)
+    return [job for job in found if not (failed and job.keeps_failed)]
 
 
 def _of_project(jobs: Sequence[QueuedJob], project: str | None) -> list[QueuedJob]:

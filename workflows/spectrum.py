@@ -258,12 +258,13 @@ def pack_of(parts: Sequence[tuple[Crystal, Sequence[Site]]]) -> Job:
     )
     label = f"{len(wanted)} sites of {len(parts)} crystals from {first.label} on"
     about = {"calculation_id": [site.calculation_id for site in wanted], "code": site_maker.code}
-    _describe(job, PACK, label, site_maker.project, **about)
+    rerun = site_maker.rerun_failed
+    _describe(job, PACK, label, site_maker.project, rerun_failed=rerun, **about)
     return job
 
 
 def _describe(
-    job: Job, kind: str, label: str, project: str | None, **more: str | Sequence[str]
+    job: Job, kind: str, label: str, project: str | None, **more: str | bool | Sequence[str]
 ) -> None:
     """Say in the job's metadata, and so in its Firework's spec, what it is about."""
     job.name = f"{job.name} {label}"

@@ -26,13 +26,21 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A Firework that is about a calculation, alone or with others (see `ids_of`)."""
+    """A Firework that is about a calculation, alone or with others (see `ids_of`).
+
+    Parameters
+    ----------
+    keeps_failed
+        Whether it leaves a calculation that is recorded as failed as it is: of packs, all that were
+        not submitted to compute failures again.
+    """
 
     fw_id: int
     state: str
     calculation_id: str
     project: str | None
     label: str
+    keeps_failed: bool = False
 
 
 def ids_of(about: Mapping[str, Any]) -> list[str]:
@@ -64,6 +72,7 @@ def queued(
                     calculation_id=each,
                     project=about.get("project"),
                     label=about.get("label", ""),
+                    keeps_failed=about.get("kind") == PACK and not about.get("rerun_failed"),
                 )
                 if each in wanted:
                     found.setdefault(each, []).append(job)

@@ -18,7 +18,7 @@ from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
 from nearedge.workflows import again
 from nearedge.workflows.again import Changes, run_again
-from nearedge.workflows.campaign import SubmissionReport
+from nearedge.workflows.campaign import SubmissionReport, submit
 from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_sites
 
 Molecule = Callable[[str], LoadedStructure]
@@ -113,3 +113,20 @@ def test_what_cannot_be_the_same_calculation_is_refused_once_for_each_reason(
     assert counts(report) == (1, 0, 0, 1)
     assert "by version 9" in report.refused[0].reason
     assert report.refused[0].label.endswith("and 1 more")
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "FIZZLED"])
+def test_a_failure_of_a_pack_that_is_still_in_the_queue_is_queued_as_a_single_site(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule, state: str
+) -> None:
+    loaded = molecule("CCO")
+    submit([loaded], absorber="C", project="p", pack=10)
+    pad.fireworks.update_many({}, {"$set": {"state": state}})
+    document = StructureDoc.from_structure(loaded.structure, loaded.source)
+    bad, _ = plan_sites(SpectrumFlowMaker().site_maker, document, "C", "K")
+    store.record(*failed_record(bad, CodeError(ERROR, "It did not."), project="p"))
+    assert counts(run_again(ERROR)) == (1, 0, 0, 0)
+    (site,) = sites(pad)
+    assert site["nearedge"]["calculation_id"] == bad.calculation_id
+    assert pad.fireworks.find_one({"spec.nearedge.kind": "pack"})["state"] == state
+    assert counts(run_again(ERROR)) == (0, 0, 1, 0)

@@ -186,3 +186,19 @@ def test_a_pack_has_at_least_as_many_sites_as_asked_and_no_crystal_is_divided(
     submit(loaded, absorber="C", project="p", pack=2)
     jobs = [each["spec"]["nearedge"]["calculation_id"] for each in pad.fireworks.find({})]
     assert sorted(map(len, jobs)) == [1, 3]
+
+
+def test_a_pack_that_computes_failures_again_is_queued_for_them_and_no_other_pack_is(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    again = {"absorber": "C", "project": "p", "pack": 10}
+    submit([molecule("CCO")], **again)  # type: ignore[arg-type]
+    pad.fireworks.update_many({}, {"$set": {"state": "RUNNING"}})
+    compute(store, molecule("CCO"), "C", fail=1)
+    assert counts(submit([molecule("CCO")], rerun_failed=True, **again)) == (1, 1, 0, 0)  # type: ignore[arg-type]
+    jobs = [each["spec"]["nearedge"] for each in pad.fireworks.find({})]
+    assert [(len(job["calculation_id"]), job["rerun_failed"]) for job in jobs] == [
+        (2, False),
+        (1, True),
+    ]
+    assert counts(submit([molecule("CCO")], rerun_failed=True, **again)) == (0, 1, 1, 0)  # type: ignore[arg-type]
