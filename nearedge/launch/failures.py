@@ -118,7 +118,7 @@ def database_fault(launch: Mapping[str, Any]) -> bool:
 
 
 def from_outside(launch: Mapping[str, Any]) -> bool:
-    """Return whether a launch fizzled by what no job brings about, however often it meets it."""
+    """Return whether a launch fizzled by what a job hardly brings about itself."""
     return _FROM_OUTSIDE.match(last_error(launch)) is not None
 
 

@@ -51,6 +51,10 @@ launch, was abandoned."""
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
 
+_PATIENCE = 10
+"""How many times as often as `tries` a job may be stopped or lose its database: an outage is no
+job's fault, but a job may look for a database of its own that never answers."""
+
 _LEFT_BY = "reconcile"
 """What a launch names as its worker that `FencedLaunchPad.give_up` left fizzled."""
 
@@ -122,7 +126,8 @@ def recover(
         The launchpad, and the store's database.
     tries
         How often a job may meet the same end (its batch job's walltime or failure, a lost worker, a
-        fault of the machine) before it is left fizzled; default: as the settings say.
+        fault of the machine) before it is left fizzled; default: as the settings say. What comes
+        from outside, an absent database or a stopped worker, it may meet ten times as often.
     ask
         How schedulers are asked.
     """
@@ -184,17 +189,20 @@ def _last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
     """Return the error that a job is left with which met the same end too often, or None."""
     if found.why not in _LAST_WORDS:
         return None
-    times, error = 0, ""
+    own = outside = 0
+    error = ""
     # One that was left fizzled and is run again by its command has all its tries again.
     for launch in pad.launches.find({"fw_id": found.fw_id}, sort=[("launch_id", -1)]):
         if launch["fworker"]["name"] == _LEFT_BY:
             break
         counted = launch["launch_id"] == found.launch_id or launch.get(GIVEN_UP) == found.why
-        if counted and not from_outside(launch):
-            times, error = times + 1, error or last_error(launch)
-    if times < tries:
+        if counted:
+            from_elsewhere = from_outside(launch)
+            own, outside = own + (not from_elsewhere), outside + from_elsewhere
+            error = error or last_error(launch)
+    if own < tries and outside < _PATIENCE * tries:
         return None
-    return _LAST_WORDS[found.why].format(label=found.label, times=times, error=error)
+    return _LAST_WORDS[found.why].format(label=found.label, times=own + outside, error=error)
 
 
 def _release_claims(pad: LaunchPad, database: MongoDatabase, launch_id: int) -> None:

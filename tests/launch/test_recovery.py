@@ -227,6 +227,27 @@ def test_a_job_that_the_machine_fails_again_and_again_is_left_fizzled_and_says_b
 
 @pytest.mark.parametrize(
     "error",
+    ["nearedge.launch.worker.WorkerStopped", "pymongo.errors.ServerSelectionTimeoutError: mine:1"],
+)
+def test_what_comes_from_outside_is_forgiven_for_long_but_not_for_ever(
+    pad: FencedLaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    tmp_path: Path,
+    error: str,
+) -> None:
+    fw_id = running(GONE)
+    for expected in (*["READY"] * 9, "FIZZLED"):
+        fizzle(pad, fw_id, error)
+        recover(pad, memory_database, tries=1)
+        assert state(pad, fw_id) == expected
+        pad.checkout_fw(FWorker(name=GONE.name), str(tmp_path / "next"), fw_id=fw_id)
+    (told,) = fizzled_jobs(pad, by_machine=False)
+    assert (told.name, error in told.error) == ("MachineFault", True)
+
+
+@pytest.mark.parametrize(
+    "error",
     [
         "ValueError: nearedge.errors.ResourceError is only mentioned here",
         "nearedge.errors.StructureError: two atoms are 0.1 A apart",
