@@ -14,7 +14,7 @@ from nearedge.settings import Settings, get_settings
 from nearedge.store.queries import CalculationQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import Refusal
-from nearedge.workflows.campaign import Known, SubmissionReport, enqueue, known_of
+from nearedge.workflows.campaign import SubmissionReport, enqueue, known_of
 from nearedge.workflows.spectrum import Crystal, SpectrumFlowMaker, plan_sites
 
 
