@@ -50,7 +50,8 @@ class Liveness:
     states
         Of the batch jobs that any of the workers runs in.
     foreign
-        Workers of another cluster, whose Slurm gives the same numbers to other jobs.
+        Workers of another cluster, whose Slurm gives the same numbers to other jobs; while ours
+        does not say what it is called, those of any named one.
     """
 
     queue: MongoDatabase
@@ -72,7 +73,7 @@ class Liveness:
         stated = {"_id": {"$in": list(workers)}, CLUSTER: {"$exists": True}}
         clusters = {row["_id"]: row[CLUSTER] for row in queue[WORKERS].find(stated, {CLUSTER: 1})}
         here = slurm_cluster() if clusters else None
-        foreign = {name for name, cluster in clusters.items() if here not in (None, cluster)}
+        foreign = {name for name, cluster in clusters.items() if cluster != here}
         return cls(queue, database, ask(batch) if batch else {}, frozenset(foreign))
 
     def gone(self, name: str, calculation_id: str | None = None) -> Gone | None:

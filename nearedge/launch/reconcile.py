@@ -13,7 +13,7 @@ from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import CLUSTER, WORKERS, server_time, stands_still
 from nearedge.launch.liveness import AskScheduler, Liveness
 from nearedge.launch.queue_state import ids_of
-from nearedge.launch.scheduler import JobState, slurm_cluster, states_of
+from nearedge.launch.scheduler import JobState, cluster_of, states_of
 from nearedge.store.operations import MongoDatabase
 
 UNRECORDED = "unrecorded"
@@ -35,6 +35,9 @@ MEANINGS = {
 """Every name of a finding, and what it says of the jobs."""
 
 FIELDS = {"fw_id": 1, "state": 1, "launches": 1, "updated_on": 1, f"spec.{SPEC_KEY}": 1}
+
+SCHEDULER = "scheduler"
+"""Field of a reservation: whose number it holds, such as ``slurm``; older ones do not say."""
 
 _TURN = "turn to reconcile"
 
@@ -93,7 +96,8 @@ def running(
 def reserved(pad: LaunchPad, scheduler: str, ask: AskScheduler = states_of) -> Iterator[Finding]:
     """Yield the jobs reserved for a batch job that is over, or long forgotten by its scheduler.
 
-    Those of another cluster are left to whoever can ask its scheduler.
+    Those of another scheduler or cluster are left to whoever can ask it; while this one does not
+    say what it is called, those of any named one.
 
     Parameters
     ----------
@@ -106,13 +110,12 @@ def reserved(pad: LaunchPad, scheduler: str, ask: AskScheduler = states_of) -> I
         launch = last_launch(pad, firework)
         if launch is not None and launch["state"] == "RESERVED":
             number = reservation_number(launch)
-            if number is not None:
+            if number is not None and _noted(launch, SCHEDULER) in (None, scheduler):
                 found[launch["launch_id"]] = (firework, f"{scheduler}:{number}")
-            for each in launch["state_history"]:
-                if CLUSTER in each:
-                    clusters[launch["launch_id"]] = each[CLUSTER]
-    here = slurm_cluster() if clusters else None
-    waiting = {i: each for i, each in found.items() if here in (None, clusters.get(i, here))}
+            if (cluster := _noted(launch, CLUSTER)) is not None:
+                clusters[launch["launch_id"]] = cluster
+    here = cluster_of(scheduler) if clusters else None
+    waiting = {i: each for i, each in found.items() if clusters.get(i, here) == here}
     states = ask({batch for _, batch in waiting.values()}) if waiting else {}
     for launch_id, (firework, batch) in waiting.items():
         state = states[batch]
@@ -144,8 +147,7 @@ def last_launch(pad: LaunchPad, firework: Mapping[str, Any]) -> dict[str, Any] |
 
 def reservation_number(launch: Mapping[str, Any]) -> str | None:
     """Return the scheduler's number of a launch that is reserved for a batch job, once it is."""
-    found = [each["reservation_id"] for each in launch["state_history"] if "reservation_id" in each]
-    return str(found[-1]) if found else None
+    return _noted(launch, "reservation_id")
 
 
 def take_turn(queue: MongoDatabase, seconds: float) -> bool:
@@ -164,6 +166,12 @@ def take_turn(queue: MongoDatabase, seconds: float) -> bool:
         return False
     as_seen = {"_id": _TURN, "at": stored["at"]}
     return workers.update_one(as_seen, {"$set": {"at": now}}).matched_count == 1
+
+
+def _noted(launch: Mapping[str, Any], name: str) -> str | None:
+    """Return what a launch's history says last of its reservation, or None."""
+    found = [each[name] for each in launch["state_history"] if name in each]
+    return str(found[-1]) if found else None
 
 
 def _worker(launch: Mapping[str, Any]) -> str:

@@ -134,6 +134,17 @@ def test_another_clusters_batch_job_of_the_same_number_says_nothing(
     assert why(recover(pad, memory_database, ask=says(JobState.CANCELLED))) == ["cancelled"]
 
 
+def test_a_named_clusters_batch_job_is_not_judged_by_a_slurm_that_does_not_say_its_name(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(liveness, "slurm_cluster", lambda: None)
+    running(ELSEWHERE)
+    pad.db[heartbeat.WORKERS].insert_one({"_id": ELSEWHERE.name, "beat": 1, "cluster": "theirs"})
+    assert recover(pad, memory_database, ask=says(JobState.FAILED)).total == 0
+    assert state(pad) == "RUNNING"
+
+
 @pytest.mark.parametrize(
     ("said", "name"),
     [
@@ -182,13 +193,26 @@ def test_another_clusters_reservation_of_the_same_number_is_left_alone(
     pad: FencedLaunchPad, memory_database: MongoDatabase, reserved: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("nearedge.launch.reconcile.slurm_cluster", lambda: "ours")
+    monkeypatch.setattr("nearedge.launch.reconcile.cluster_of", lambda _: "ours")
     pad.launches.update_one({}, {"$set": {"state_history.0.cluster": "theirs"}})
     assert recover(pad, memory_database, ask=says(JobState.CANCELLED)).total == 0
     assert state(pad) == "RESERVED"
     pad.launches.update_one({}, {"$set": {"state_history.0.cluster": "ours"}})
     found = recover(pad, memory_database, ask=says(JobState.CANCELLED))
     assert found.ids("pending_cancelled") == (reserved,)
+
+
+@pytest.mark.parametrize("noted", [{"cluster": "theirs"}, {"scheduler": "slurm"}])
+def test_another_schedulers_reservation_is_left_alone_where_no_cluster_has_a_name(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, reserved: int, noted: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(recovery, "find_scheduler", lambda _: "pbs")
+    pad.launches.update_one(
+        {}, {"$set": {f"state_history.0.{name}": value for name, value in noted.items()}}
+    )
+    assert recover(pad, memory_database, ask=says(JobState.COMPLETED)).total == 0
+    assert state(pad) == "RESERVED"
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def fill(
         del count[name]
     done.too_long = _too_long(pad, count, settings, wanted)
     count -= done.too_long
-    missing = _missing_pilots(count, pilots_alive(pad, wanted.project), settings, wanted)
+    missing = _missing_pilots(count, pilots_alive(pad, scheduler, wanted.project), settings, wanted)
     for name, number in missing.items():
         for _ in range(min(number, room - len(done.submitted))):
             try:

@@ -17,7 +17,7 @@ from nearedge.launch.fireworks import launchpad
 from nearedge.launch.heartbeat import CLUSTER
 from nearedge.launch.identity import batch_job
 from nearedge.launch.pool import PoolSummary, run_workers
-from nearedge.launch.scheduler import JobState, cluster_of, slurm_cluster, states_of
+from nearedge.launch.scheduler import JobState, cluster_of, states_of
 from nearedge.launch.window import Window
 from nearedge.queue_settings import Resources, SchedulerName
 from nearedge.settings import Settings
@@ -82,21 +82,26 @@ def pilot_task(job_class: str, project: str | None) -> Task:
 
 
 @operation
-def pilots_alive(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
+def pilots_alive(
+    pad: LaunchPad, scheduler: SchedulerName, project: str | None = None
+) -> dict[str, int]:
     """Return how many pilots of each class wait or run for a project (None: for all).
 
     The scheduler is asked; one that it does not know any more has ended, and is entered as such.
     One of which it says nothing counts as alive: no second one is started in its place. Those of
-    another cluster, whose Slurm gives the same numbers, are left out.
+    another scheduler are left out, and of another cluster, whose Slurm gives the same numbers;
+    while ours does not say what it is called, those of a named one count, and are not asked about.
     """
-    rows = list(pad.db[PILOTS].find(ALIVE, {"codes": 1, "project": 1, CLUSTER: 1}))
-    here = slurm_cluster() if any(row.get(CLUSTER) for row in rows) else None
+    found = pad.db[PILOTS].find(ALIVE, {"codes": 1, "project": 1, CLUSTER: 1})
+    rows = [row for row in found if str(row["_id"]).startswith(f"{scheduler}:")]
+    here = cluster_of(scheduler) if any(row.get(CLUSTER) for row in rows) else None
     if here is not None:
         rows = [row for row in rows if row.get(CLUSTER) in (None, here)]
-    states = states_of([str(row["_id"]) for row in rows])
+    ours = [str(row["_id"]) for row in rows if row.get(CLUSTER) in (None, here)]
+    states = states_of(ours) if ours else {}
     alive: dict[str, int] = {}
     for row in rows:
-        state = states[row["_id"]]
+        state = states.get(row["_id"], JobState.UNKNOWN)
         if state.over or state is JobState.FORGOTTEN:
             ended = {"state": "ended", "outcome": str(state), "ended": datetime.now(UTC)}
             pad.db[PILOTS].update_one({"_id": row["_id"], **ALIVE}, {"$set": ended})

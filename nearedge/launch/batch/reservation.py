@@ -24,7 +24,7 @@ from nearedge.launch.batch.classes import class_of, of_classes
 from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
 from nearedge.launch.heartbeat import CLUSTER, stands_still
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.reconcile import reservation_number
+from nearedge.launch.reconcile import SCHEDULER, reservation_number
 from nearedge.launch.scheduler import cluster_of
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
@@ -101,12 +101,12 @@ def reserve_one(
 
 
 def _note(pad: LaunchPad, launch_id: int, scheduler: SchedulerName, number: str) -> None:
-    """Note in a launch which batch job it waits for, and of which cluster, as far as that is known.
+    """Note in a launch which batch job it waits for, and of which cluster if that is known.
 
     Only that is written: FireWorks' own writes all of the launch as it was read before, and the job
     may run by now. Entries of the history are added to, never moved.
     """
-    said = {"reservation_id": number}
+    said = {"reservation_id": number, SCHEDULER: scheduler}
     if (cluster := cluster_of(scheduler)) is not None:
         said[CLUSTER] = cluster
     history = pad.launches.find_one({"launch_id": launch_id})["state_history"]

@@ -134,7 +134,7 @@ def test_a_pilot_that_has_ended_is_replaced_while_work_is_left(
         done = fill(pad, "slurm", settings, Wanted(max_jobs=5))
         assert len(done.submitted) == replaced, state
     assert pad.db[PILOTS].find_one({"_id": "slurm:101"})["outcome"] == "timeout"
-    assert pilots_alive(pad, "another") == {}
+    assert pilots_alive(pad, "slurm", "another") == {}
 
 
 def test_a_pilot_whose_submitter_died_before_it_was_entered_counts_for_its_project(
@@ -145,7 +145,7 @@ def test_a_pilot_whose_submitter_died_before_it_was_entered_counts_for_its_proje
     alive: dict[str, int] = {}
 
     def look(*_: object, **__: object) -> PoolSummary:
-        alive.update(pilots_alive(pad, "a"))
+        alive.update(pilots_alive(pad, "slurm", "a"))
         return PoolSummary()
 
     monkeypatch.setattr(pilots, "run_workers", look)
@@ -292,10 +292,28 @@ def test_reservations_and_pilots_say_which_cluster_they_are_of(
     (launch,) = pad.launches.find({"fw_id": number})
     (noted,) = launch["state_history"]
     assert (noted["reservation_id"], noted["cluster"]) == ("102", "ours")
-    assert pilots_alive(pad) == {"feff": 1}
+    assert pilots_alive(pad, "slurm") == {"feff": 1}
     pad.db[PILOTS].update_one({}, {"$set": {"cluster": "theirs"}})
-    assert pilots_alive(pad) == {}
+    assert pilots_alive(pad, "slurm") == {}
     assert pad.db[PILOTS].count_documents({"state": "submitted"}) == 1, "it was not asked about"
+
+
+def test_pilots_of_a_named_cluster_are_not_asked_about_while_ours_has_no_name(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nearedge.launch.scheduler._named_cluster", lambda: "theirs")
+    add(kind="site", code="feff")
+    fill(pad, "slurm", settings, Wanted(2))
+    monkeypatch.setattr(pilots, "cluster_of", lambda _: None)
+    over = lambda ids: dict.fromkeys(ids, JobState.FAILED)  # noqa: E731
+    monkeypatch.setattr(pilots, "states_of", over)
+    assert pilots_alive(pad, "slurm") == {"feff": 1}, "it may be ours: no second one is submitted"
+    assert pilots_alive(pad, "pbs") == {}, "another scheduler's work nothing here"
+    assert pad.db[PILOTS].count_documents({"state": "submitted"}) == 1
 
 
 def test_a_batch_job_begins_only_what_is_its_own(
