@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from jobflow.core.job import job
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
 from nearedge.codes import get_code
-from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError, SpectrumError
+from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError
 from nearedge.launch.token import refuse_given_up
 from nearedge.makers.average import (
     AverageMaker,
@@ -94,8 +94,9 @@ class PackMaker(Maker):
     ) -> PackOutcome:
         """Return what became of all sites; as a job, when called on a maker.
 
-        Failures that have names are recorded, as `SimulationMaker.make` does; the same errors end
-        the job.
+        Failures that have names are recorded, as `SimulationMaker.make` does. The same errors end
+        the job: those of one site only after the others had their turn, and the crystals that
+        they leave whole their averages.
 
         Parameters
         ----------
@@ -117,6 +118,7 @@ class PackMaker(Maker):
         work = _Work(self.site_maker, get_settings())
         work.do(sites)
         averages = _averages(work, shares, self.average_maker.project)
+        work.errors.raise_first()
         return PackOutcome(
             sites=[work.outcomes[site.calculation_id] for site in sites], averages=averages
         )
@@ -145,6 +147,38 @@ class PackMaker(Maker):
         ]
 
 
+class _Errors:
+    """The errors that single sites and averages ended by, while the others went on."""
+
+    def __init__(self) -> None:
+        self.of: list[str] = []
+        self._first: Exception | None = None
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[None]:
+        """Keep an error of what is called `name`, unless the others would meet it as well."""
+        try:
+            yield
+        except (DatabaseUnavailable, LaunchGivenUp):
+            raise
+        except Exception as error:
+            log.warning("%s ended by an error: %s", name, error)
+            self.of.append(name)
+            # Only one: each keeps alive what its run had in memory.
+            self._first = self._first or error
+
+    def raise_first(self) -> None:
+        """Raise the first error, if there is one, and say of how many it is one."""
+        if self._first is None:
+            return
+        more = f" and {len(self.of) - 10} more" if len(self.of) > 10 else ""
+        self._first.add_note(
+            f"Of this pack {len(self.of)} ended by an error, this one first: "
+            f"{', '.join(self.of[:10])}{more}. The others are stored."
+        )
+        raise self._first
+
+
 class _Work:
     """The sites of a pack: what is known of them, and what is computed and not stored yet.
 
@@ -154,12 +188,15 @@ class _Work:
         Of the sites that are over, by calculation.
     spectra
         Of the sites that were computed here, by calculation.
+    errors
+        Of the sites that are not recorded because of one; by their calculations.
     """
 
     def __init__(self, maker: SimulationMaker, settings: Settings) -> None:
         self.settings = settings
         self.outcomes: dict[str, SiteOutcome] = {}
         self.spectra: dict[str, SpectrumDoc] = {}
+        self.errors = _Errors()
         self._maker = maker
         self._gathered: list[tuple[Site, Record]] = []
         self._since = 0.0
@@ -173,9 +210,10 @@ class _Work:
             # Whoever held a claim before us may have finished it.
             self._compute(self._unrecorded(SpectraStore(database), mine), claim)
         for site in sites:
-            if site.calculation_id not in self.outcomes:
-                outcome = self._maker.outcome_of(site, self.settings)
-                self.outcomes[site.calculation_id] = outcome
+            this = site.calculation_id
+            if this not in self.outcomes and this not in self.errors.of:
+                with self.errors.kept(this):
+                    self.outcomes[this] = self._maker.outcome_of(site, self.settings)
 
     def _unrecorded(self, store: SpectraStore, sites: Sequence[Site]) -> list[Site]:
         """Return the sites of which nothing is recorded; note the outcomes of the others.
@@ -206,10 +244,11 @@ class _Work:
             for site in sites:
                 self._since = self._since if self._gathered else time.monotonic()
                 began = time.monotonic()
-                record = self._maker.attempt(store, site, self.settings, claim.progress)
-                self._gathered.append((site, record))
-                if time.monotonic() - began > KEEP_SECONDS:
-                    save_leftover(self.settings.runs / site.calculation_id, record)
+                with self.errors.kept(site.calculation_id):
+                    record = self._maker.attempt(store, site, self.settings, claim.progress)
+                    self._gathered.append((site, record))
+                    if time.monotonic() - began > KEEP_SECONDS:
+                        save_leftover(self.settings.runs / site.calculation_id, record)
                 waited = time.monotonic() - self._since
                 if waited > STORE_SECONDS or len(self._gathered) >= STORE_RECORDS:
                     self._store(claim, self._maker.patience)
@@ -221,8 +260,23 @@ class _Work:
             raise
 
     def _store(self, claim: Claim, patience: float) -> None:
-        """Store what has gathered, as a single site's result is stored (`store_patiently`)."""
-        gathered = self._gathered
+        """Store what has gathered; where that cannot be, all of it that can be stored."""
+        try:
+            self._store_first(len(self._gathered), claim, patience)
+        except (DatabaseUnavailable, LaunchGivenUp):
+            raise
+        except Exception:
+            while self._gathered:
+                site, record = self._gathered[0]
+                with self.errors.kept(site.calculation_id):
+                    self._store_first(1, claim, patience)
+                if site.calculation_id in self.errors.of:
+                    save_leftover(self.settings.runs / site.calculation_id, record)
+                    self._gathered = self._gathered[1:]
+
+    def _store_first(self, number: int, claim: Claim, patience: float) -> None:
+        """Store the first that have gathered, as a single site's result (`store_patiently`)."""
+        gathered = self._gathered[:number]
         if not gathered:
             return
         refused: set[str] = set()
@@ -233,15 +287,15 @@ class _Work:
         try:
             patiently(conclude, patience)
         except LaunchGivenUp:
-            self._gathered = []
-            for _, record in gathered:
+            for _, record in self._gathered:
                 discard(record, self.settings)
+            self._gathered = []
             raise
         except DatabaseUnavailable:
-            for site, record in gathered:
+            for site, record in self._gathered:
                 save_leftover(self.settings.runs / site.calculation_id, record)
             raise
-        self._gathered = []
+        self._gathered = self._gathered[number:]
         for site, record in gathered:
             if site.calculation_id in refused:
                 log.warning("The result of %s came late and is not kept.", site.label)
@@ -273,27 +327,28 @@ class _Work:
 def _averages(
     work: _Work, crystals: Sequence[Sequence[SiteShare]], project: str | None
 ) -> list[AverageOutcome]:
-    """Average each crystal; those whose sites are all of this pack are stored together."""
+    """Average each crystal; those whose sites are all of this pack are stored together.
+
+    One of whose sites an error is kept has its average when that site has been computed.
+    """
     store = SpectraStore(connect(work.settings))
     whole: list[SpectrumDoc] = []
     outcomes: list[AverageOutcome] = []
-    failure: SpectrumError | None = None
+    failed = set(work.errors.of)
     for shares in crystals:
-        try:
-            if not all(share.calculation_id in work.spectra for share in shares):
+        ids = [share.calculation_id for share in shares]
+        if failed.intersection(ids):
+            continue
+        with work.errors.kept(f"the average of {ids[0]}"):
+            if not all(each in work.spectra for each in ids):
                 outcomes.append(average_sites(store, shares, project))
                 continue
             average = average_document(shares, work.spectra, {}, project)
-        except SpectrumError as error:
-            failure = error
-            continue
-        whole.append(average)
-        outcomes.append(
-            AverageOutcome(
-                spectrum_id=average.spectrum_id, state=average.state, covered=average.covered
+            whole.append(average)
+            outcomes.append(
+                AverageOutcome(
+                    spectrum_id=average.spectrum_id, state=average.state, covered=average.covered
+                )
             )
-        )
     store.put_averages(whole)
-    if failure is not None:  # only now: the other crystals have theirs
-        raise failure
     return outcomes

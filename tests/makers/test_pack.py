@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from nearedge.errors import CodeError, LaunchGivenUp, ResourceError
+from nearedge.errors import CodeError, DatabaseError, LaunchGivenUp, ResourceError
 from nearedge.makers import pack, simulation
 from nearedge.makers.average import AverageMaker, average_sites
+from nearedge.makers.leftover import RESULT
 from nearedge.makers.pack import PackMaker, PackOutcome
 from nearedge.makers.simulation import SimulationMaker
 from nearedge.schemas import COMPLETED, StructureDoc
@@ -18,6 +19,7 @@ from nearedge.settings import Settings
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
+from nearedge.store.records import Record
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
 from nearedge.workflows.spectrum import plan_sites, shares
@@ -122,6 +124,62 @@ def test_a_site_that_fails_by_name_is_recorded_and_the_others_go_on(
     fake.behaviour = lambda run_dir: None
     assert [each.state for each in compute(rerun_failed=True).sites] == [COMPLETED] * 3
     assert len(fake.runs) == 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a parser's"),
+        ResourceError("No room."),
+        DatabaseError("What another left is damaged."),
+    ],
+)
+def test_a_site_that_ends_by_an_error_takes_none_of_the_others_along(
+    store: SpectraStore, compute: Compute, fake: Any, error: Exception
+) -> None:
+    def fail(run_dir: Path) -> None:
+        if len(fake.runs) in (2, 4, 5):
+            raise error
+
+    fake.behaviour = fail
+    with pytest.raises(type(error)) as raised:
+        compute()
+    assert raised.value.__notes__[0].startswith("Of this pack 1 ended by an error, this one first")
+    assert len(fake.runs) == 3
+    assert store.count(CalculationQuery(state=COMPLETED)) == 2
+    assert store.count(SpectrumQuery(kind="average")) == 2, "of the crystals that are complete"
+    assert store.database["claims"].count_documents({}) == 0
+    with pytest.raises(type(error)):
+        compute()
+    assert len(fake.runs) == 4, "only what ended by an error is computed again, and only once"
+    fake.behaviour = lambda run_dir: None
+    assert [each.state for each in compute().averages] == ["completed"] * 3
+    assert len(fake.runs) == 5
+
+
+def test_a_result_that_cannot_be_stored_takes_none_of_the_others_along(
+    store: SpectraStore,
+    compute: Compute,
+    fake: Any,
+    in_memory: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conclude, refused = SpectraStore.conclude_many, list[str]()
+
+    def refuse_second(self: SpectraStore, records: Sequence[Record], attempt: str) -> set[str]:
+        second = fake.runs[1][1].parent.name
+        if second in [each.calculation.calculation_id for each in records]:
+            refused.append(second)
+            raise DatabaseError("A document is too large.")
+        return conclude(self, records, attempt)
+
+    monkeypatch.setattr(SpectraStore, "conclude_many", refuse_second)
+    with pytest.raises(DatabaseError, match="too large"):
+        compute()
+    assert len(refused) == 2, "with the others, and by itself"
+    assert len(list(in_memory.runs.rglob(RESULT))) == 1, "it waits on the disk"
+    assert store.count(CalculationQuery(state=COMPLETED)) == 2
+    assert store.count(SpectrumQuery(kind="average")) == 2
 
 
 @pytest.mark.parametrize("error", [ResourceError("The disk is full."), KeyboardInterrupt()])
