@@ -13,7 +13,7 @@ from jobflow.core.job import Job
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
-from nearedge.launch.queue_state import QueuedJob, queued
+from nearedge.launch.queue_state import PACK, QueuedJob, queued
 from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.documents import Site
 from nearedge.schemas import SpectrumKind
@@ -30,8 +30,12 @@ from nearedge.workflows.spectrum import (
     plan_crystals,
 )
 
-_BATCH = 2000
-"""Ids per question to the database."""
+_BATCH = 100
+"""Ids per question: of many, the embedded server takes the square of their number."""
+
+_PACK_ATOMS = 20_000
+"""Most atoms that share a job, unless one crystal has more: its document has 200 bytes for each (a
+supercell of MgO), and MongoDB takes none above 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,8 @@ def enqueue(
     priority
         Of the new jobs; an average comes before the sites of the same priority.
     pack
-        About how many sites share a job; a crystal is never divided. Not with `instead_of`.
+        About how many sites share a job; a crystal is never divided. Not with `instead_of`. A
+        crystal that lacks only its average counts as one.
     dry_run
         Count, and change nothing.
     """
@@ -213,6 +218,7 @@ def enqueue(
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     unknown = [each for each in ids if each not in known.calculations]
     waiting, fizzled = queued(pad, unknown), queued(pad, unknown, states=["FIZZLED"])
+    averaged_later = _averaged_by_packs(pad, plan, known)
     parts: list[_Part] = []
     put_back: list[int] = []
     counts: Counter[str] = Counter()
@@ -233,7 +239,7 @@ def enqueue(
                     put_back.append(again[0].fw_id)
                 else:
                     to_run.append(site)
-        if to_run or known.lacks_average(crystal):
+        if to_run or (known.lacks_average(crystal) and crystal.average_id not in averaged_later):
             parts.append((crystal, to_run))
     flows: list[Flow | Job] = (
         _packs(parts, pack)
@@ -254,17 +260,37 @@ _Part = tuple[Crystal, Sequence[Site]]
 def _packs(parts: Sequence[_Part], size: int) -> list[Flow | Job]:
     """Return a job for each group of crystals of one code that have at least so many sites.
 
-    The last group of a code may have fewer.
+    Fewer have the last group of a code, and those that would have too many atoms with the next one.
     """
     jobs: list[Flow | Job] = []
     groups: dict[tuple[str, str], list[_Part]] = {}
     for crystal, sites in parts:
         kind = (crystal.maker.site_maker.code, crystal.edge)
+        group = groups.get(kind, [])
+        if group and _atoms(group) + _atoms([(crystal, sites)]) > _PACK_ATOMS:
+            jobs.append(pack_of(groups.pop(kind)))
         group = groups.setdefault(kind, [])
         group.append((crystal, sites))
-        if sum(len(each) for _, each in group) >= size:
+        if sum(max(1, len(each)) for _, each in group) >= size:
             jobs.append(pack_of(groups.pop(kind)))
     return [*jobs, *(pack_of(group) for group in groups.values())]
+
+
+def _atoms(group: Sequence[_Part]) -> int:
+    return sum(crystal.sites[0].structure.nsites for crystal, _ in group)
+
+
+def _averaged_by_packs(pad: LaunchPad, plan: Sequence[Crystal], known: Known) -> set[str]:
+    """Return the averages that packs of the crystals' projects, still in the queue, will make."""
+    lacking = [crystal for crystal in plan if known.lacks_average(crystal)]
+    jobs = queued(pad, [site.calculation_id for crystal in lacking for site in crystal.sites])
+    return {
+        crystal.average_id
+        for crystal in lacking
+        for this in crystal.calculation_ids
+        for job in _of_project(jobs.get(this, []), crystal.maker.site_maker.project)
+        if job.kind == PACK
+    }
 
 
 def _workflow(flow: Flow | Job, priority: int) -> Workflow:

@@ -21,7 +21,8 @@ and no index of the embedded server serves "not equal"."""
 PACK = "pack"
 """Kind of a job that computes the sites of several crystals."""
 
-_CHUNK = 500
+_CHUNK = 100
+"""Ids per question: of many, the embedded server takes the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class QueuedJob:
 
     Parameters
     ----------
+    kind
+        ``site``, ``pack`` or another.
     keeps_failed
         Whether it leaves a calculation that is recorded as failed as it is: of packs, all that were
         not submitted to compute failures again.
@@ -40,6 +43,7 @@ class QueuedJob:
     calculation_id: str
     project: str | None
     label: str
+    kind: str
     keeps_failed: bool = False
 
 
@@ -72,6 +76,7 @@ def queued(
                     calculation_id=each,
                     project=about.get("project"),
                     label=about.get("label", ""),
+                    kind=about.get("kind", ""),
                     keeps_failed=about.get("kind") == PACK and not about.get("rerun_failed"),
                 )
                 if each in wanted:

@@ -17,6 +17,7 @@ from nearedge.spectra.spectrum import Spectrum
 from nearedge.store.queries import SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, Refusal
+from nearedge.workflows import campaign
 from nearedge.workflows.campaign import SubmissionReport, submit
 from nearedge.workflows.spectrum import SpectrumFlowMaker, plan_sites, shares
 
@@ -202,3 +203,43 @@ def test_a_pack_that_computes_failures_again_is_queued_for_them_and_no_other_pac
         (1, True),
     ]
     assert counts(submit([molecule("CCO")], rerun_failed=True, **again)) == (0, 1, 1, 0)  # type: ignore[arg-type]
+
+
+def test_a_pack_that_still_runs_will_make_its_averages(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    loaded = [molecule("CO"), molecule("CCO")]
+    submit(loaded, absorber="C", project="p", pack=10)
+    for each in loaded:
+        compute(store, each, "C")
+    store.database["spectra"].delete_many({"kind": "average"})
+    for state, jobs in (("RUNNING", 1), ("COMPLETED", 2)):
+        pad.fireworks.update_many({}, {"$set": {"state": state}})
+        assert counts(submit(loaded, absorber="C", project="p", pack=10)) == (0, 3, 0, 0)
+        assert pad.fireworks.count_documents({}) == jobs, state
+
+
+def test_crystals_that_lack_only_their_averages_share_packs_of_the_size_asked(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    loaded = [molecule(each) for each in ("CO", "CCO", "OCO")]
+    for each in loaded:
+        compute(store, each, "C")
+    store.database["spectra"].delete_many({"kind": "average"})
+    submit(loaded, absorber="C", project="p", pack=2)
+    labels = sorted(each["spec"]["nearedge"]["label"] for each in pad.fireworks.find({}))
+    assert [label.partition(" from")[0] for label in labels] == [
+        "0 sites of 1 crystals",
+        "0 sites of 2 crystals",
+    ]
+
+
+def test_crystals_of_too_many_atoms_together_share_no_pack(
+    pad: LaunchPad, molecule: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = [molecule(each) for each in ("CO", "CCO", "OCO")]
+    numbers = [len(each.structure) for each in loaded]
+    monkeypatch.setattr(campaign, "_PACK_ATOMS", sum(numbers[:2]))
+    submit(loaded, absorber="C", project="p", pack=100)
+    jobs = [each["spec"]["nearedge"]["calculation_id"] for each in pad.fireworks.find({})]
+    assert sorted(map(len, jobs)) == [1, 3]
