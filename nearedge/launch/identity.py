@@ -80,6 +80,8 @@ class WorkerIdentity:
             return abs(process_started(process) - self.started) < _START_TOLERANCE
         except psutil.NoSuchProcess:
             return False
+        except psutil.Error:  # there, but another user's: in doubt it lives
+            return True
 
 
 def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -76,8 +76,10 @@ class Claim:
         self.owner = owner
         self.lost = False
         self._claims = database[CLAIMS]
-        self._mine: Document = {"_id": {"$in": list(calculation_ids)}, "owner": owner}
-        if len(self.calculation_ids) == 1:
+        # Not by the ids of many: the embedded server compares each of them with each claim.
+        self._mine: Document = {"owner": owner}
+        self._of_one = len(self.calculation_ids) == 1
+        if self._of_one:
             self._mine["_id"] = self.calculation_ids[0]
         self._beat_seconds = beat
         self._stage = ""
@@ -89,9 +91,13 @@ class Claim:
         self._thread.start()
 
     def progress(self, stage: str) -> None:
-        """Say which stage the work is in; written by the heartbeat, never an error."""
+        """Say which stage the work is in; written by the heartbeat, never an error.
+
+        At once for one calculation, with the next beat for many, which all would be written.
+        """
         self._stage = stage
-        self._wake.set()
+        if self._of_one:
+            self._wake.set()
 
     @operation
     def confirmed(self) -> bool:
@@ -343,7 +349,8 @@ def _this_process() -> Document:
 def machine() -> str:
     """Return what two processes share if and only if they see each other by process number.
 
-    A host's name is not enough: containers and a machine before its restart have the same.
+    A host's name is not enough: containers and a machine before its restart have the same. Where
+    a user sees nobody else's processes (`hidepid`), it is the user's own.
     """
     parts = [socket.gethostname()]
     try:
@@ -351,6 +358,10 @@ def machine() -> str:
         parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
     except OSError:  # not Linux
         parts.append(str(uuid.getnode()))
+    try:
+        psutil.Process(1).create_time()
+    except psutil.Error:
+        parts.append(str(os.getuid()))
     return "/".join(parts)
 
 

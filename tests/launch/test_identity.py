@@ -48,6 +48,18 @@ def test_this_process_says_the_batch_job_it_runs_in(monkeypatch: pytest.MonkeyPa
     assert worker.alive()
 
 
+def test_a_process_that_may_not_be_looked_into_counts_as_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = WorkerIdentity.of_this_process()
+
+    def refuse(process: psutil.Process) -> str:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "status", refuse)
+    assert worker.alive()
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_process_stays_the_same_when_its_machines_clock_is_set(
     monkeypatch: pytest.MonkeyPatch, hours: int

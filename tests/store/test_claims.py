@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import psutil
 import pytest
 from pymongo.errors import AutoReconnect
 
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import utc_now
-from nearedge.store.claims import CLAIMS, ClaimInfo, Claims
+from nearedge.store.claims import CLAIMS, ClaimInfo, Claims, machine
 from nearedge.store.operations import MongoDatabase
 
 
@@ -33,6 +35,18 @@ def plant(database: MongoDatabase, **changes: object) -> None:
     with Claims(database).hold("c"):
         stored = database[CLAIMS].find_one({"_id": "c"}) or {}
     database[CLAIMS].insert_one({**stored, "owner": "another", **changes})
+
+
+@pytest.mark.parametrize("error", [psutil.NoSuchProcess, psutil.AccessDenied])
+def test_where_other_users_processes_are_hidden_each_user_is_a_machine_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, error: type[psutil.Error]
+) -> None:
+    def hidden(process: psutil.Process) -> float:
+        raise error(process.pid)
+
+    seen = machine.__wrapped__()
+    monkeypatch.setattr(psutil.Process, "create_time", hidden)
+    assert machine.__wrapped__() == f"{seen}/{os.getuid()}"
 
 
 def test_a_second_worker_waits_until_the_first_is_done(claims: Claims) -> None:
