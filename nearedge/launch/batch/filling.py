@@ -23,7 +23,7 @@ from nearedge.launch.batch.script import batch_folder, job_of
 from nearedge.launch.worker import AT_LEAST
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
-from nearedge.store.operations import operation
+from nearedge.store.operations import database_errors, operation
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def refuse_unknown_classes(settings: Settings, known: Sequence[str]) -> None:
             )
 
 
-@operation
+@database_errors()  # not repeated: it submits
 def fill(
     pad: LaunchPad,
     scheduler: SchedulerName,

@@ -21,7 +21,7 @@ from nearedge.launch.scheduler import JobState, cluster_of, states_of
 from nearedge.launch.window import Window
 from nearedge.queue_settings import Resources, SchedulerName
 from nearedge.settings import Settings
-from nearedge.store.operations import operation
+from nearedge.store.operations import database_errors, operation
 
 PILOTS = "pilots"
 """Collection of pilots, in the launchpad's database."""
@@ -35,7 +35,7 @@ def capacity(resources: Resources) -> int:
     return resources.tasks * max(1, time // resources.expected)
 
 
-@operation
+@database_errors()  # not repeated: a second time would submit a second pilot
 def submit_pilot(
     pad: LaunchPad,
     job_class: str,

@@ -28,7 +28,7 @@ from nearedge.launch.reconcile import SCHEDULER, reservation_number
 from nearedge.launch.scheduler import cluster_of
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
-from nearedge.store.operations import operation
+from nearedge.store.operations import database_errors, operation
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class SubmissionRefused(LaunchError):
         self.job_class = job_class
 
 
-@operation
+@database_errors()  # not repeated: a second time would submit a second job
 def reserve_one(
     pad: LaunchPad,
     classes: list[str],
@@ -151,8 +151,9 @@ def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
     """Bring reservations to an end that a killed submitter left; return how many.
 
     A submitter here is asked itself; one elsewhere, or from before this machine was started again,
-    is gone when its reservation stands still for as long as a worker's sign of life may. One whose
-    job is in the queue gets its number; the others are given up.
+    is gone when its reservation stands still for as long as a worker's sign of life may. What this
+    very process left when the database went away is settled too: it must be submitting nothing
+    now. One whose job is in the queue gets its number; the others are given up.
     """
     left = list(_half_made(pad))
     if not left:
@@ -170,13 +171,14 @@ def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
 
 
 def _half_made(pad: LaunchPad) -> Iterator[dict[str, Any]]:
+    own = WorkerIdentity.of_this_process().name
     fields = {"launch_id": 1, "launch_dir": 1, "state_history": 1, "fworker.name": 1}
     for launch in pad.launches.find({"state": "RESERVED"}, fields):
         submitter = WorkerIdentity.parse(launch["fworker"]["name"])
         if submitter is None or reservation_number(launch) is not None:
             continue
         if submitter.here:
-            gone = not submitter.alive()
+            gone = submitter.name == own or not submitter.alive()
         else:
             gone = stands_still(pad.db, f"reservation {launch['launch_id']}", "half made")
         if gone:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
+from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from nearedge.cli.queueing import _tell
-from nearedge.errors import LaunchError
+from nearedge.errors import DatabaseUnavailable, LaunchError
 from nearedge.launch import heartbeat
-from nearedge.launch.batch import adapter, filling, pilots
+from nearedge.launch.batch import adapter, filling, pilots, reservation
 from nearedge.launch.batch.adapter import BatchAdapter
 from nearedge.launch.batch.brake import LIMIT, Brake
 from nearedge.launch.batch.classes import class_of, none_of, of_classes, ready
@@ -53,6 +54,15 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     alive = lambda ids: dict.fromkeys(ids, JobState.PENDING)  # noqa: E731
     monkeypatch.setattr(pilots, "states_of", alive)
     return scripts
+
+
+def raises(error: Exception) -> Callable[..., None]:
+    """Return a function that raises `error`, whatever it is called with."""
+
+    def act(*_: object, **__: object) -> None:
+        raise error
+
+    return act
 
 
 @pytest.fixture
@@ -233,6 +243,47 @@ def test_nothing_is_submitted_where_the_scheduler_does_not_count_its_jobs(
         adapter.jobs_in_queue("pbs", QueueSettings())
 
 
+@pytest.mark.parametrize("found", [None, "101"])
+def test_a_reservation_that_this_process_left_when_the_database_went_away_is_brought_to_an_end(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    found: str | None,
+) -> None:
+    number = add(kind="site", code="vasp")
+    with monkeypatch.context() as away:
+        away.setattr(reservation, "_note", raises(ServerSelectionTimeoutError("away")))
+        with pytest.raises(DatabaseUnavailable):
+            fill(pad, "slurm", settings, Wanted(1))
+    (launch,) = pad.launches.find({"fw_id": number})
+    folders = {} if found is None else {launch["launch_dir"]: found}
+    monkeypatch.setattr(reservation, "_numbers_by_folder", lambda: folders)
+    assert settle_half_made(pad, "slurm") == 1
+    assert pad.get_reservation_id_from_fw_id(number) == found
+    assert pad.get_fw_dict_by_id(number)["state"] == ("READY" if found is None else "RESERVED")
+
+
+@pytest.mark.parametrize("code", ["vasp", "feff"])
+def test_a_dead_connection_after_a_submission_does_not_submit_a_second_job(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+) -> None:
+    add(kind="site", code=code)
+    add(kind="site", code=code)
+    dead = raises(AutoReconnect("closed"))
+    monkeypatch.setattr(reservation, "_note", dead)
+    monkeypatch.setattr(pilots, "BatchJob", dead)
+    with pytest.raises(DatabaseUnavailable):
+        fill(pad, "slurm", settings, Wanted(9))
+    assert len(submitted) == 1
+
+
 @pytest.mark.parametrize(("dead", "found"), [(True, None), (True, "77"), (False, None)])
 def test_a_reservation_that_a_killed_submitter_left_is_brought_to_an_end(
     pad: LaunchPad,
@@ -245,6 +296,9 @@ def test_a_reservation_that_a_killed_submitter_left_is_brought_to_an_end(
 ) -> None:
     number = add(kind="site", code="vasp")
     monkeypatch.setattr("nearedge.launch.batch.reservation._note", lambda *_: None)
+    own = WorkerIdentity.of_this_process()
+    another = replace(own, pid=own.pid + 1)
+    monkeypatch.setattr(WorkerIdentity, "of_this_process", lambda: another)
     (job,) = fill(pad, "slurm", settings, Wanted(1)).submitted
     monkeypatch.undo()
     folders = {} if found is None else {str(job.folder): found}
