@@ -37,6 +37,17 @@ def plant(database: MongoDatabase, **changes: object) -> None:
     database[CLAIMS].insert_one({**stored, "owner": "another", **changes})
 
 
+def test_an_owner_that_stated_the_time_of_day_at_which_it_began_is_known_again(
+    memory_database: MongoDatabase,
+) -> None:
+    begun = psutil.Process().create_time()
+    plant(memory_database, process_started=begun)
+    assert [each.owner for each in Claims(memory_database).live()] == ["alive"]
+    plant_again = {"$set": {"process_started": begun - 3600.0}}
+    memory_database[CLAIMS].update_one({"_id": "c"}, plant_again)
+    assert [each.owner for each in Claims(memory_database).live()] != ["alive"]
+
+
 @pytest.mark.parametrize("error", [psutil.NoSuchProcess, psutil.AccessDenied])
 def test_where_other_users_processes_are_hidden_each_user_is_a_machine_of_its_own(
     monkeypatch: pytest.MonkeyPatch, error: type[psutil.Error]
