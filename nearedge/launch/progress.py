@@ -11,10 +11,10 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.queue_state import PACK, PENDING
+from nearedge.launch.queue_state import PACK, PENDING, ids_of
 from nearedge.schemas import COMPLETED
 from nearedge.store.operations import MongoDatabase, operation
-from nearedge.store.progress import NO_PROJECT, Tally, tallies
+from nearedge.store.progress import NO_PROJECT, Tally, recorded, tallies
 
 RATE_WINDOW = timedelta(hours=1)
 """How far back completions count for the rate."""
@@ -33,7 +33,7 @@ class PartProgress:
     completed, failures
         Recorded calculations; failures by name.
     fizzled
-        Jobs that ended without a record.
+        Sites of jobs that ended without a record; at least one of each such job.
     cpu_seconds
         Of what is recorded, failures included as far as they state it.
     failed_cpu_seconds
@@ -108,6 +108,8 @@ def progress(
             this.running += count
         else:
             this.waiting += count
+    for (name, code), count in _recorded_of_fizzled(pad, database, project).items():
+        part(name, code).fizzled -= count
     for (name, code), ended in recent.items():
         this = part(name, code)
         this.rate = _per_hour(ended, now)
@@ -126,13 +128,31 @@ def failures_by_name(parts: Iterable[PartProgress]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _sites_in_queue(pad: LaunchPad, project: str | None) -> Counter[tuple[str, str, str]]:
+def _recorded_of_fizzled(
+    pad: LaunchPad, database: MongoDatabase, project: str | None
+) -> Counter[tuple[str, str]]:
+    """Count, of packs that fizzled, the sites with a record, except one where that is all."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for stored in pad.fireworks.find(_match(["FIZZLED"], [PACK], project), {f"spec.{SPEC_KEY}": 1}):
+        about = stored["spec"][SPEC_KEY]
+        ids = ids_of(about)
+        key = (str(about.get("project") or NO_PROJECT), str(about.get("code") or "?"))
+        counts[key] += max(0, min(recorded(database, ids), len(ids) - 1))
+    return counts
+
+
+def _match(states: Sequence[str], kinds: Sequence[str], project: str | None) -> dict[str, Any]:
     match: dict[str, Any] = {
-        "state": {"$in": [*PENDING, "FIZZLED"]},
-        f"spec.{SPEC_KEY}.kind": {"$in": ["site", PACK]},
+        "state": {"$in": list(states)},
+        f"spec.{SPEC_KEY}.kind": {"$in": list(kinds)},
     }
     if project is not None:
         match[f"spec.{SPEC_KEY}.project"] = project
+    return match
+
+
+def _sites_in_queue(pad: LaunchPad, project: str | None) -> Counter[tuple[str, str, str]]:
+    match = _match([*PENDING, "FIZZLED"], ["site", PACK], project)
     about = f"$spec.{SPEC_KEY}"
     ids = f"{about}.calculation_id"
     stages = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,9 @@ from nearedge.store.operations import Document, MongoDatabase, operation
 
 NO_PROJECT = ""
 """Stands for calculations that are filed under no project."""
+
+_BATCH = 100
+"""Ids per question: of many, the embedded server takes the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,16 @@ def failure_groups(
         for group in found
     ]
     return sorted(groups, key=lambda group: (-group.count, group.code, group.name))
+
+
+@operation
+def recorded(database: MongoDatabase, calculation_ids: Sequence[str]) -> int:
+    """Return how many of these calculations are recorded, completed or failed by name."""
+    batches = (
+        calculation_ids[start : start + _BATCH] for start in range(0, len(calculation_ids), _BATCH)
+    )
+    calculations = database["calculations"]
+    return sum(calculations.count_documents({"_id": {"$in": list(each)}}) for each in batches)
 
 
 def _of_project(project: str | None) -> list[Document]:

@@ -79,3 +79,17 @@ def test_a_pack_counts_as_many_sites_as_it_has(
     pad.add_wf(idle(nearedge=about))
     (part,) = progress(pad, memory_database, now=NOW)
     assert part.waiting == 3
+
+
+def test_of_a_pack_that_fizzled_only_what_has_no_record_counts_and_at_least_one_site(
+    pad: LaunchPad, memory_database: MongoDatabase, idle: Callable[..., Firework]
+) -> None:
+    ids = [f"completed-{number}" for number in range(4)]
+    about = {"kind": "pack", "project": "oxides", "code": "feff", "calculation_id": ids}
+    pad.add_wf(idle(nearedge=about))
+    pad.fireworks.update_one({}, {"$set": {"state": "FIZZLED"}})
+    for in_all, without in ((0, 4), (2, 2), (4, 1)):
+        memory_database["calculations"].delete_many({})
+        recorded(memory_database, in_all)
+        (part,) = progress(pad, memory_database, now=NOW)
+        assert (part.completed, part.fizzled) == (in_all, without)
