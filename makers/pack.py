@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
 from nearedge.codes import get_code
-from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, NearEdgeError
+from nearedge.errors import DatabaseError, DatabaseUnavailable, LaunchGivenUp, NearEdgeError
 from nearedge.launch.token import refuse_given_up
 from nearedge.makers.average import (
     AverageMaker,
@@ -305,6 +305,9 @@ class _Work:
             self.outcomes[site.calculation_id] = outcome_of_site(site, record.calculation)
             if record.spectrum is not None:
                 self.spectra[site.calculation_id] = record.spectrum
+        # Others may wait for them. Where the database is away, all are released at the end.
+        with suppress(DatabaseError):
+            claim.release_some([site.calculation_id for site, _ in gathered])
 
     def _conclude(self, records: Sequence[Record], claim: Claim) -> set[str]:
         """Write records; return the calculations whose results are not kept."""

@@ -62,7 +62,7 @@ class Claim:
     Attributes
     ----------
     calculation_ids
-        What is claimed; of several, `Claims.hold_free` may have got none.
+        What is claimed and not released; of several, `Claims.hold_free` may have got none.
     lost
         Whether somebody else has taken a part of it over, believing this owner dead.
     owner
@@ -83,6 +83,7 @@ class Claim:
             self._mine["_id"] = self.calculation_ids[0]
         self._beat_seconds = beat
         self._stage = ""
+        self._changing = threading.Lock()
         self._wake = threading.Event()
         self._ended = False
         self._thread = threading.Thread(
@@ -118,6 +119,15 @@ class Claim:
         self._wake.set()
         self._thread.join(_RELEASE_SECONDS)
 
+    @operation
+    def release_some(self, calculation_ids: Sequence[str]) -> None:
+        """Give up those of several that are done; until it went well, they are all still held."""
+        with self._changing:
+            self._claims.delete_many({"_id": {"$in": list(calculation_ids)}, "owner": self.owner})
+            self.calculation_ids = tuple(
+                each for each in self.calculation_ids if each not in calculation_ids
+            )
+
     def _beat_until_ended(self) -> None:
         # A database that is away is no reason to stop: the work goes on, and so does the beat.
         while not self._ended:
@@ -138,8 +148,9 @@ class Claim:
             time.sleep(_RETRY_SECONDS)
 
     def _beats(self, change: Document) -> bool:
-        matched = self._claims.update_many(self._mine, change).matched_count
-        return matched == len(self.calculation_ids)
+        with self._changing:
+            matched = self._claims.update_many(self._mine, change).matched_count
+            return matched == len(self.calculation_ids)
 
     def _removed(self) -> bool:
         try:

@@ -240,6 +240,16 @@ def test_a_site_that_another_computes_is_waited_for_and_not_computed_twice(
     assert len(fake.runs) == 3
 
 
+def test_what_is_stored_is_claimed_no_longer_while_the_pack_goes_on(
+    store: SpectraStore, compute: Compute, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack, "STORE_RECORDS", 1)
+    claimed: list[int] = []
+    fake.behaviour = lambda run_dir: claimed.append(len(Claims(store.database).live()))
+    assert [each.state for each in compute().sites] == [COMPLETED] * 3
+    assert claimed == [3, 2, 1]
+
+
 def test_the_claim_of_a_result_that_was_lost_keeps_it_out(
     store: SpectraStore, compute: Compute, fake: Any
 ) -> None:

@@ -139,3 +139,15 @@ def test_of_many_claims_the_free_ones_are_held(memory_database: MongoDatabase) -
         assert claim.held() == {"a"}
         assert claim.lost
     assert [each["_id"] for each in memory_database["claims"].find({})] == ["c"]
+
+
+def test_of_many_claims_those_that_are_done_are_released(memory_database: MongoDatabase) -> None:
+    claims = Claims(memory_database)
+    with claims.hold_free(["a", "b", "c"]) as claim:
+        claim.release_some(["a"])
+        assert claim.confirmed(), "none is lost"
+        assert claim.held() == {"b", "c"}
+        with claims.hold("a", timeout=0):
+            claim.release_some(["a", "b"])
+            assert {each.calculation_id for each in claims.live()} == {"a", "c"}
+    assert claims.live() == []
