@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import getpass
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,19 +104,27 @@ def _note(pad: LaunchPad, launch_id: int, scheduler: SchedulerName, number: str)
     """Note in a launch which batch job it waits for, and of which cluster if that is known.
 
     Only that is written: FireWorks' own writes all of the launch as it was read before, and the job
-    may run by now. Entries of the history are added to, never moved.
+    may run by now. Entries of the history are added to, never moved. Where another has noted the
+    number, or the launch is gone, nothing is written.
     """
+    place = _unnumbered(pad.launches.find_one({"launch_id": launch_id}, {"state_history": 1}))
+    if place is None:
+        return
     said = {"reservation_id": number, SCHEDULER: scheduler}
     if (cluster := cluster_of(scheduler)) is not None:
         said[CLUSTER] = cluster
-    history = pad.launches.find_one({"launch_id": launch_id})["state_history"]
-    place = next(
-        place
-        for place, each in enumerate(history)
-        if each["state"] == "RESERVED" and "reservation_id" not in each
-    )
     fields = {f"state_history.{place}.{name}": value for name, value in said.items()}
     pad.launches.update_one({"launch_id": launch_id}, {"$set": fields})
+
+
+def _unnumbered(launch: Mapping[str, Any] | None) -> int | None:
+    """Return the place of the reservation without a number in a launch's history, or None."""
+    places = (
+        place
+        for place, each in enumerate([] if launch is None else launch["state_history"])
+        if each["state"] == "RESERVED" and "reservation_id" not in each
+    )
+    return next(places, None)
 
 
 def task_of(firework: Firework) -> Task:
@@ -148,7 +156,7 @@ def _reservation(pad: LaunchPad, launch_ids: list[int]) -> str | None:
 
 @operation
 def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
-    """Bring reservations to an end that a killed submitter left; return how many.
+    """Bring reservations to an end that a killed submitter left; return how many were found.
 
     A submitter here is asked itself; one elsewhere, or from before this machine was started again,
     is gone when its reservation stands still for as long as a worker's sign of life may. What this
@@ -163,10 +171,13 @@ def settle_half_made(pad: LaunchPad, scheduler: SchedulerName) -> int:
         return 0
     for launch in left:
         number = by_folder.get(launch["launch_dir"])
-        if number is None:
-            pad.cancel_reservation(launch["launch_id"])
-        else:
+        if number is not None:
             _note(pad, launch["launch_id"], scheduler, number)
+            continue
+        # Another queue may have settled it meanwhile.
+        seen = {"launch_id": launch["launch_id"], "state": "RESERVED"}
+        if _unnumbered(pad.launches.find_one(seen, {"state_history": 1})) is not None:
+            pad.cancel_reservation(launch["launch_id"])
     return len(left)
 
 

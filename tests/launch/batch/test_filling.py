@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fireworks import Firework, Workflow
+from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
@@ -308,6 +309,36 @@ def test_a_reservation_that_a_killed_submitter_left_is_brought_to_an_end(
     state = "READY" if dead and found is None else "RESERVED"
     assert pad.get_fw_dict_by_id(number)["state"] == state
     assert pad.get_reservation_id_from_fw_id(number) == found
+
+
+@pytest.mark.parametrize("found", [None, "77"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_two_queues_may_settle_the_same_reservation(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    found: str | None,
+    gone: bool,
+) -> None:
+    number = add(kind="site", code="vasp")
+    own = WorkerIdentity.of_this_process()
+    pad.reserve_fw(FWorker(name=replace(own, pid=2**22 + 1).name), str(tmp_path))
+    folders = {} if found is None else {str(tmp_path): found}
+
+    def meanwhile() -> dict[str, str]:
+        monkeypatch.setattr(reservation, "_numbers_by_folder", lambda: folders)
+        settle_half_made(pad, "slurm")
+        if gone:
+            pad.launches.delete_many({})
+        return folders
+
+    monkeypatch.setattr(reservation, "_numbers_by_folder", meanwhile)
+    settle_half_made(pad, "slurm")
+    state = pad.fireworks.find_one({"fw_id": number})["state"]
+    assert state == ("READY" if found is None else "RESERVED")
+    if not gone:
+        assert pad.get_reservation_id_from_fw_id(number) == found
 
 
 def test_a_reservation_left_on_another_machine_is_brought_to_an_end_once_it_was_watched(
