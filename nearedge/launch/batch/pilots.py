@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -25,6 +26,9 @@ from nearedge.store.operations import database_errors, operation
 
 PILOTS = "pilots"
 """Collection of pilots, in the launchpad's database."""
+
+BATCH = "batch"
+"""Field of a pilot: its batch job, such as ``slurm:1234``; of an older release it is the `_id`."""
 
 ALIVE = {"state": {"$in": ["submitted", "running"]}}
 
@@ -59,7 +63,9 @@ def submit_pilot(
     except LaunchError as error:
         raise SubmissionRefused(job_class, str(error)) from None
     batch_id = f"{scheduler}:{number}"
+    cluster = cluster_of(scheduler)
     row = {
+        BATCH: batch_id,
         "submitted": datetime.now(UTC),
         "project": project,
         "codes": [job_class],
@@ -67,11 +73,16 @@ def submit_pilot(
         "workers": resources.tasks,
         "walltime": resources.walltime,
         "folder": str(folder),
-        CLUSTER: cluster_of(scheduler),
+        CLUSTER: cluster,
     }
+    key = _key(cluster, batch_id)
+    # A scheduler may begin its numbers anew. What has ended without being submitted is this very
+    # pilot, if it was faster.
+    earlier = {"_id": key, "state": "ended", "submitted": {"$exists": True}}
+    pad.db[PILOTS].delete_one(earlier)
     # It may run already: what it has entered itself stays.
     pad.db[PILOTS].update_one(
-        {"_id": batch_id}, {"$set": row, "$setOnInsert": {"state": "submitted"}}, upsert=True
+        {"_id": key}, {"$set": row, "$setOnInsert": {"state": "submitted"}}, upsert=True
     )
     return BatchJob(batch_id, job_class, folder, f"pilot with {resources.tasks} workers")
 
@@ -92,16 +103,17 @@ def pilots_alive(
     another scheduler are left out, and of another cluster, whose Slurm gives the same numbers;
     while ours does not say what it is called, those of a named one count, and are not asked about.
     """
-    found = pad.db[PILOTS].find(ALIVE, {"codes": 1, "project": 1, CLUSTER: 1})
-    rows = [row for row in found if str(row["_id"]).startswith(f"{scheduler}:")]
+    found = pad.db[PILOTS].find(ALIVE, {"codes": 1, "project": 1, CLUSTER: 1, BATCH: 1})
+    rows = [row for row in found if _batch_of(row).startswith(f"{scheduler}:")]
     here = cluster_of(scheduler) if any(row.get(CLUSTER) for row in rows) else None
     if here is not None:
         rows = [row for row in rows if row.get(CLUSTER) in (None, here)]
-    ours = [str(row["_id"]) for row in rows if row.get(CLUSTER) in (None, here)]
+    ours = [_batch_of(row) for row in rows if row.get(CLUSTER) in (None, here)]
     states = states_of(ours) if ours else {}
     alive: dict[str, int] = {}
     for row in rows:
-        state = states.get(row["_id"], JobState.UNKNOWN)
+        asked = row.get(CLUSTER) in (None, here)
+        state = states[_batch_of(row)] if asked else JobState.UNKNOWN
         if state.over or state is JobState.FORGOTTEN:
             ended = {"state": "ended", "outcome": str(state), "ended": datetime.now(UTC)}
             pad.db[PILOTS].update_one({"_id": row["_id"], **ALIVE}, {"$set": ended})
@@ -116,9 +128,10 @@ def run_pilot(
 ) -> PoolSummary:
     """Work the queue until nothing is ready or `window` closes; light work is taken along."""
     pad = launchpad(settings)
+    key = _own_key(pad)
     # Its submitter may have died before it could enter it.
     about = {"project": project, "codes": [job_class], "workers": workers}
-    _enter(pad, {"state": "running", "started": datetime.now(UTC), **about})
+    _enter(pad, key, {"state": "running", "started": datetime.now(UTC), **about})
     summary = PoolSummary(interrupted=True)
     try:
         summary = run_workers(
@@ -134,16 +147,44 @@ def run_pilot(
         }
         # It may be the database that ended the pilot.
         with contextlib.suppress(PyMongoError, DatabaseError):
-            _enter(launchpad(settings), done)
+            _enter(launchpad(settings), key, done)
     return summary
 
 
-def _enter(pad: LaunchPad, fields: Mapping[str, object]) -> None:
-    """Enter what this process, a pilot, says of itself."""
-    batch = batch_job()
-    if batch is None:
+def _enter(pad: LaunchPad, key: str | None, fields: Mapping[str, object]) -> None:
+    """Enter what this process, a pilot, says of itself; outside of a batch job nothing."""
+    if key is None:
         return
-    # PBS names its server in the environment, and not always when a job is submitted.
-    known = pad.db[PILOTS].find_one({"_id": {"$in": [batch, batch.split(".")[0]]}}, {"_id": 1})
-    identifier = batch if known is None else known["_id"]
-    pad.db[PILOTS].update_one({"_id": identifier}, {"$set": dict(fields)}, upsert=True)
+    of_itself = {BATCH: batch_job(), CLUSTER: _own_cluster()}
+    pad.db[PILOTS].update_one(
+        {"_id": key}, {"$set": dict(fields), "$setOnInsert": of_itself}, upsert=True
+    )
+
+
+def _own_key(pad: LaunchPad) -> str | None:
+    """Return the `_id` of the row of this process, a pilot; None outside of a batch job."""
+    batch, cluster = batch_job(), _own_cluster()
+    if batch is None:
+        return None
+    key = _key(cluster, batch)
+    # PBS names its server in the environment, and not always when a job is submitted. A row has no
+    # cluster in its `_id` if it is of an older release, or if Slurm did not say it then.
+    other = {"_id": {"$in": [batch, batch.split(".")[0]]}, CLUSTER: {"$in": [None, cluster]}}
+    if pad.db[PILOTS].find_one({"_id": key}, {"_id": 1}) is not None:
+        return key
+    known = pad.db[PILOTS].find_one({**other, **ALIVE}, {"_id": 1})
+    return key if known is None else str(known["_id"])
+
+
+def _key(cluster: str | None, batch: str) -> str:
+    """Return the `_id` of a pilot: two clusters may give the same numbers."""
+    return batch if cluster is None else f"{cluster}/{batch}"
+
+
+def _own_cluster() -> str | None:
+    """Return the cluster that this process, a pilot, runs on, or None if it is not said."""
+    return os.environ.get("SLURM_CLUSTER_NAME")
+
+
+def _batch_of(row: Mapping[str, object]) -> str:
+    return str(row.get(BATCH, row["_id"]))

@@ -88,7 +88,7 @@ def test_a_pilot_works_the_queue_and_fails_because_one_job_fizzled(cluster: Clus
         "FIZZLED",
         "COMPLETED",
     ]
-    row = cluster.pad.db[PILOTS].find_one({"_id": pilot.batch_id})
+    row = cluster.pad.db[PILOTS].find_one({"batch": pilot.batch_id})
     assert (row["state"], row["completed"], row["failed"]) == ("ended", 2, 1)
     launch = cluster.pad.launches.find_one({"fw_id": good})
     worker = WorkerIdentity.parse(launch["fworker"]["name"])
