@@ -33,7 +33,7 @@ from nearedge.makers.simulation import (
     refuse_lost_outcome,
 )
 from nearedge.makers.storing import discard, patiently
-from nearedge.schemas import SourceRef, SpectrumDoc, StructureDoc
+from nearedge.schemas import CalculationDoc, SourceRef, SpectrumDoc, StructureDoc
 from nearedge.settings import Settings, get_settings
 from nearedge.store.claims import Claim, Claims
 from nearedge.store.connection import connect
@@ -78,11 +78,16 @@ class PackMaker(Maker):
         Computes each site.
     average_maker
         Averages each crystal.
+    submitted
+        When the job was made, in seconds since 1970. With `rerun_failed` a failure that was
+        recorded later is not computed again: the job itself did, before it was interrupted. The
+        clocks of who submits and who computes are taken to agree.
     """
 
     name: str = "pack"
     site_maker: SimulationMaker = field(default_factory=SimulationMaker)
     average_maker: AverageMaker = field(default_factory=AverageMaker)
+    submitted: float = field(default_factory=time.time)
 
     @job(output_schema=PackOutcome)
     def make(
@@ -115,7 +120,7 @@ class PackMaker(Maker):
             )
             for site in self._sites(structure, source, wanted, of_crystal)
         ]
-        work = _Work(self.site_maker, get_settings())
+        work = _Work(self.site_maker, get_settings(), self.submitted)
         work.do(sites)
         averages = _averages(work, shares, self.average_maker.project)
         work.errors.raise_first()
@@ -192,12 +197,13 @@ class _Work:
         Of the sites that are not recorded because of one; by their calculations.
     """
 
-    def __init__(self, maker: SimulationMaker, settings: Settings) -> None:
+    def __init__(self, maker: SimulationMaker, settings: Settings, submitted: float) -> None:
         self.settings = settings
         self.outcomes: dict[str, SiteOutcome] = {}
         self.spectra: dict[str, SpectrumDoc] = {}
         self.errors = _Errors()
         self._maker = maker
+        self._submitted = submitted
         self._gathered: list[tuple[Site, Record]] = []
         self._since = 0.0
 
@@ -229,7 +235,7 @@ class _Work:
         project = self._maker.project
         for site in sites:
             found = recorded.get(site.calculation_id)
-            if found is None or (self._maker.rerun_failed and not found.completed):
+            if found is None or self._to_repeat(found):
                 continue
             self.outcomes[site.calculation_id] = outcome_of_site(site, found)
             if project is not None and project not in found.projects:
@@ -237,6 +243,10 @@ class _Work:
         if project is not None and to_file:
             store.add_project(to_file, project)
         return [site for site in sites if site.calculation_id not in recorded]
+
+    def _to_repeat(self, found: CalculationDoc) -> bool:
+        earlier = found.created_at.timestamp() < self._submitted
+        return self._maker.rerun_failed and not found.completed and earlier
 
     def _compute(self, sites: Sequence[Site], claim: Claim) -> None:
         store = SpectraStore(connect(self.settings))

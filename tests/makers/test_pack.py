@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,13 @@ def store(
 def compute(store: SpectraStore, molecule: Molecule) -> Callable[..., PackOutcome]:
     """Return what does the job of a pack of all oxygens, without jobflow."""
 
-    def run(formulas: Sequence[str] = FORMULAS, **options: object) -> PackOutcome:
+    def run(
+        formulas: Sequence[str] = FORMULAS, *, submitted: float | None = None, **options: object
+    ) -> PackOutcome:
         loaded = [molecule(formula) for formula in formulas]
         site_maker = SimulationMaker(code="fake", project="p", patience=0.0, **options)  # type: ignore[arg-type]
         maker = PackMaker(site_maker=site_maker, average_maker=AverageMaker(project="p"))
+        maker.submitted = submitted or maker.submitted
         crystals = [
             plan_sites(
                 site_maker, StructureDoc.from_structure(each.structure, each.source), "O", "K"
@@ -124,6 +128,27 @@ def test_a_site_that_fails_by_name_is_recorded_and_the_others_go_on(
     fake.behaviour = lambda run_dir: None
     assert [each.state for each in compute(rerun_failed=True).sites] == [COMPLETED] * 3
     assert len(fake.runs) == 4
+
+
+def test_an_interrupted_repetition_of_failures_repeats_none_of_them_twice(
+    compute: Compute, fake: Any
+) -> None:
+    def fail(run_dir: Path) -> None:
+        if len(fake.runs) == 6:
+            raise KeyboardInterrupt
+        raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    compute()
+    time.sleep(0.002)  # a document's time has milliseconds
+    submitted = time.time()
+    with pytest.raises(KeyboardInterrupt):
+        compute(submitted=submitted, rerun_failed=True)
+    assert len(fake.runs) == 3 + 3, "the third is interrupted"
+    compute(submitted=submitted, rerun_failed=True)
+    assert len(fake.runs) == 3 + 3 + 1
+    compute(rerun_failed=True)
+    assert len(fake.runs) == 3 + 3 + 1 + 3, "another job repeats them all"
 
 
 @pytest.mark.parametrize(
