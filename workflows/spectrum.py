@@ -257,7 +257,11 @@ def pack_of(parts: Sequence[tuple[Crystal, Sequence[Site]]]) -> Job:
         [shares(crystal.sites) for crystal, _ in parts],
     )
     label = f"{len(wanted)} sites of {len(parts)} crystals from {first.label} on"
-    about = {"calculation_id": [site.calculation_id for site in wanted], "code": site_maker.code}
+    about = {
+        "calculation_id": [site.calculation_id for site in wanted],
+        "average_id": [crystal.average_id for crystal, _ in parts],
+        "code": site_maker.code,
+    }
     rerun = site_maker.rerun_failed
     _describe(job, PACK, label, site_maker.project, rerun_failed=rerun, **about)
     return job

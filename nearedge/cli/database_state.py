@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli.console import counted
+from nearedge.cli.watching import under_way
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.folders import DiskUse, disk_use
 from nearedge.launch.progress import PartProgress, progress
-from nearedge.launch.queue_state import queued, state_counts
+from nearedge.launch.queue_state import PACK, state_counts
 from nearedge.launch.recovery import diagnose
 from nearedge.launch.webpage.lifecycle import PageState, WebPage
 from nearedge.schemas import COMPLETED
@@ -31,7 +32,10 @@ from nearedge.store.spectra_store import SpectraStore
 
 @dataclass(frozen=True)
 class RunningCalculation:
-    """A calculation that somebody works on; `owner` is alive, dead, or unknown elsewhere."""
+    """What a process works on; `owner` is alive, dead, or unknown elsewhere.
+
+    Of a pack, `calculation_id` is one of its calculations.
+    """
 
     label: str
     calculation_id: str
@@ -88,6 +92,7 @@ class Overview:
 _QUEUED_BY = {
     "site": "submit",
     "average": "submit",
+    PACK: "submit",
     "converge": "converge",
     "benchmark": "benchmark",
 }
@@ -156,13 +161,11 @@ def _look_at_queue(
     pad = launchpad(settings)
     found.queue = dict(sorted(state_counts(pad).items()))
     found.projects = progress(pad, database)
-    jobs = queued(pad, [claim.calculation_id for claim in claims])
     now = datetime.now(UTC)
-    for claim in claims:
-        about = jobs.get(claim.calculation_id, [])
+    for claim, label in under_way(pad, claims):
         found.running.append(
             RunningCalculation(
-                label=about[0].label if about else claim.calculation_id,
+                label=label or claim.calculation_id,
                 calculation_id=claim.calculation_id,
                 stage=claim.stage,
                 host=claim.host,

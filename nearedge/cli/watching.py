@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +22,13 @@ from nearedge.launch.fireworks import SPEC_KEY, launchpad
 from nearedge.launch.queue_state import PACK, PENDING, ids_of, queued
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
-from nearedge.store.claims import Claims
+from nearedge.store.claims import ClaimInfo, Claims
 from nearedge.store.connection import connect
 from nearedge.store.operations import MongoDatabase
 
-_CHUNK = 1000
+_CHUNK = 100
+"""Jobs per question: of many, the embedded server takes the square of their number."""
+
 _ENDED = ("COMPLETED", "FIZZLED", "DEFUSED", "ARCHIVED")
 
 
@@ -98,11 +100,10 @@ class QueueWatch:
         self._known |= now
         self.pending = len(now)
         claims = [claim for claim in Claims(database).live() if claim.owner != "dead"]
-        jobs = queued(pad, [claim.calculation_id for claim in claims])
         self.running = [
-            f"{jobs[claim.calculation_id][0].label}: {claim.stage or 'starting'}"
-            for claim in claims
-            if claim.calculation_id in jobs
+            f"{label}: {claim.stage or 'starting'}"
+            for claim, label in under_way(pad, claims)
+            if label is not None
         ]
         for start in range(0, len(gone), _CHUNK):
             for job in _ended(pad, database, gone[start : start + _CHUNK]):
@@ -113,6 +114,24 @@ class QueueWatch:
 
 
 _IN_PENDING = {"state": {"$in": list(PENDING)}}
+
+
+def under_way(pad: LaunchPad, claims: Sequence[ClaimInfo]) -> list[tuple[ClaimInfo, str | None]]:
+    """Return the last claim of each process, a pack has many, with the label of its job if known.
+
+    Parameters
+    ----------
+    claims
+        The oldest first, as `Claims.live` gives them.
+    """
+    last = {(claim.host, claim.pid): claim for claim in claims}
+    jobs = queued(pad, [claim.calculation_id for claim in last.values()])
+    found: list[tuple[ClaimInfo, str | None]] = []
+    for claim in last.values():
+        # Another job that is about the same may still wait.
+        known = sorted(jobs.get(claim.calculation_id, []), key=lambda job: job.state != "RUNNING")
+        found.append((claim, known[0].label if known else None))
+    return found
 
 
 def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[Ended]:
@@ -140,11 +159,15 @@ def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[
 
 
 def _of_pack(database: MongoDatabase, label: str, about: Mapping[str, Any]) -> Iterator[Ended]:
-    """Yield what became of each site of a pack; averages are not told."""
+    """Yield what became of each site of a pack, and each average."""
     fields = {"formula": 1, "absorber": 1, "absorbing_index": 1, "state": 1, "cpu_seconds": 1}
     for each in database["calculations"].find({"_id": {"$in": ids_of(about)}}, fields):
         site = f"{each['formula']} {each['absorber']}{each['absorbing_index']}, of {label}"
         yield Ended("site", site, str(each["state"]), each.get("cpu_seconds"))
+    fields = {"formula": 1, "absorber": 1, "edge": 1}
+    for each in database["spectra"].find({"_id": {"$in": about.get("average_id", [])}}, fields):
+        crystal = f"{each['formula']} {each['absorber']} {each['edge']}, of {label}"
+        yield Ended("average", crystal, COMPLETED)
 
 
 @contextmanager

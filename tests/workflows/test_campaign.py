@@ -11,7 +11,7 @@ from nearedge.codes.base import CodeResult
 from nearedge.errors import CodeError
 from nearedge.makers.average import average_sites
 from nearedge.makers.documents import completed_record, failed_record
-from nearedge.schemas import StructureDoc
+from nearedge.schemas import SpectrumKind, StructureDoc
 from nearedge.schemas.spectrum import EnergyReference
 from nearedge.spectra.spectrum import Spectrum
 from nearedge.store.queries import SpectrumQuery
@@ -212,6 +212,8 @@ def test_a_pack_that_still_runs_will_make_its_averages(
     submit(loaded, absorber="C", project="p", pack=10)
     for each in loaded:
         compute(store, each, "C")
+    averages = {row.spectrum_id for row in store.listing(SpectrumQuery(kind=SpectrumKind.AVERAGE))}
+    assert set(pad.fireworks.find_one({})["spec"]["nearedge"]["average_id"]) == averages
     store.database["spectra"].delete_many({"kind": "average"})
     for state, jobs in (("RUNNING", 1), ("COMPLETED", 2)):
         pad.fireworks.update_many({}, {"$set": {"state": state}})
