@@ -10,11 +10,8 @@ from typing import Self
 
 import psutil
 
+from nearedge.store.claims import has_started, process_started
 from nearedge.store.claims import machine as this_machine
-from nearedge.store.claims import process_started
-
-# The moment that the machine started is told in whole seconds, and may move by one between calls.
-_START_TOLERANCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class WorkerIdentity:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            return abs(process_started(process) - self.started) < _START_TOLERANCE
+            return has_started(process, self.started)
         except psutil.NoSuchProcess:
             return False
         except psutil.Error:  # there, but another user's: in doubt it lives

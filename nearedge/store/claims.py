@@ -32,7 +32,10 @@ CLAIMS = "claims"
 _RELEASE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 _START_TOLERANCE = 2.0
-"""Seconds by which a process's start time may differ between two looks at the same process."""
+"""Seconds by which a process's start time may differ between two looks at the same process: that of
+its machine is told in whole seconds, and may move by one."""
+_TIME_OF_DAY = 1e9
+"""A start beyond it is counted in seconds since 1970: no machine runs for thirty years."""
 
 
 @dataclass(frozen=True)
@@ -385,12 +388,19 @@ def process_started(process: psutil.Process) -> float:
     return process.create_time() - psutil.boot_time()
 
 
+def has_started(process: psutil.Process, started: float) -> bool:
+    """Return whether `process` is the one that stated `started`, and no later one of its number."""
+    # Before 22 November 2026 a process stated the time of day.
+    own = process.create_time() if started > _TIME_OF_DAY else process_started(process)
+    return abs(own - started) < _START_TOLERANCE
+
+
 def _owner(claim: Document) -> Literal["alive", "dead", "unknown"]:
     if claim["machine"] != machine():
         return "unknown"
     try:
         process = psutil.Process(int(claim["pid"]))
-        same = abs(process_started(process) - float(claim["process_started"])) < _START_TOLERANCE
+        same = has_started(process, float(claim["process_started"]))
         return "alive" if same and process.status() != psutil.STATUS_ZOMBIE else "dead"
     except psutil.NoSuchProcess:
         return "dead"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psutil
 import pytest
 
@@ -46,6 +48,13 @@ def test_this_process_says_the_batch_job_it_runs_in(monkeypatch: pytest.MonkeyPa
     worker = WorkerIdentity.of_this_process()
     assert worker.batch == "slurm:77"
     assert worker.alive()
+
+
+def test_a_process_that_named_itself_by_the_time_of_day_is_known_again() -> None:
+    worker = WorkerIdentity.of_this_process()
+    begun = psutil.Process().create_time()
+    assert replace(worker, started=begun).alive()
+    assert not replace(worker, started=begun - 3600.0).alive()
 
 
 def test_a_process_that_may_not_be_looked_into_counts_as_alive(
