@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from maggma.stores import MongoStore
 
-from nearedge.launch.fireworks import JOB_OUTPUTS, client_options
+from nearedge.launch.fireworks import client_options
 from nearedge.settings import get_settings
-from nearedge.store.connection import mongo_uri
+from nearedge.store.connection import connect, mongo_uri, redacted
+
+REMOTE_OUTPUTS = "remote_outputs"
+"""Collection of what jobs return under jobflow-remote, which empties it when it is told to: that of
+jobs under FireWorks is another."""
 
 
 class RemoteStore(MongoStore):
@@ -20,17 +24,22 @@ class RemoteStore(MongoStore):
     Parameters
     ----------
     collection_name
-        ``jobs`` for jobflow-remote's queue. Default: jobflow's outputs, where those of jobs under
-        FireWorks are.
+        ``jobs`` for jobflow-remote's queue. Default: that of what jobs return.
     """
 
-    def __init__(self, collection_name: str = JOB_OUTPUTS) -> None:
+    def __init__(self, collection_name: str = REMOTE_OUTPUTS) -> None:
         settings = get_settings()
         super().__init__(
             database=settings.launchpad_database,
             collection_name=collection_name,
             mongoclient_kwargs=client_options(settings),
         )
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and logs; maggma's is the URI with its password."""
+        where = "mongodb://" if self.uri is None else redacted(self.uri)
+        return f"{where}/{self.database}/{self.collection_name}"
 
     def connect(self, force_reset: bool = False) -> None:
         """Connect to the server that the settings lead to now.
@@ -39,6 +48,10 @@ class RemoteStore(MongoStore):
         ------
         DatabaseUnavailable
             If they lead to none.
+        ForeignDatabase
+            If what answers is somebody else's: jobflow-remote drops collections when it is reset.
         """
-        self.uri = mongo_uri()
+        settings = get_settings()
+        connect(settings)
+        self.uri = mongo_uri(settings)
         super().connect(force_reset)

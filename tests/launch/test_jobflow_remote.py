@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from pymongo.database import Database
 
 from nearedge.launch.fireworks import JOB_OUTPUTS
+from nearedge.launch.remote import REMOTE_OUTPUTS
 from nearedge.settings import Settings
 from nearedge.store.connection import client
 
@@ -121,7 +122,8 @@ def test_a_flow_runs_to_its_end_and_its_spectra_are_found(remote: Remote) -> Non
     found = json.loads(remote.run("nearedge", "query", "--project", "remote", "--json"))
     assert {each["kind"] for each in found} == {"site", "average"}
     assert {each["formula"] for each in found} == {"CO2"}
-    assert remote.queue[JOB_OUTPUTS].count_documents({}) == 2
+    assert remote.queue[REMOTE_OUTPUTS].count_documents({}) == 2
+    assert remote.queue[JOB_OUTPUTS].count_documents({}) == 0
     assert remote.queue["fireworks"].count_documents({}) == 0
     _holds_no_password(remote)
 
@@ -129,7 +131,7 @@ def test_a_flow_runs_to_its_end_and_its_spectra_are_found(remote: Remote) -> Non
 def _holds_no_password(remote: Remote) -> None:
     instance = json.loads((remote.settings.home / "database/instance").read_text())
     password = instance["password"]
-    for name in ("jobs", "flows", "jf_auxiliary", "batches", JOB_OUTPUTS):
+    for name in ("jobs", "flows", "jf_auxiliary", "batches", REMOTE_OUTPUTS):
         assert password not in str(list(remote.queue[name].find({}))), name
     files = [path for path in remote.folder.rglob("*") if path.is_file()]
     assert any(path.name == "submit.sh" for path in files)
