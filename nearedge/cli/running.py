@@ -123,6 +123,6 @@ def _missing_here(settings: Settings, *, forever: bool) -> list[str]:
             continue
         missing.append(name)
         if waiting[name]:
-            left = counted(waiting[name], "job")
+            left = counted(waiting[name], "run")
             say(f"Left for a machine that has {get_code(name).title}: {left} ({found.detail}).")
     return missing

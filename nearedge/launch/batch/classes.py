@@ -53,12 +53,25 @@ def class_of(spec: Mapping[str, Any]) -> str:
     return str(about.get("code") or PYTHON)
 
 
-def ready(pad: LaunchPad, project: str | None = None) -> Counter[str]:
-    """Return how many Fireworks of each class are ready."""
-    match: dict[str, Any] = {"state": "READY"}
+def ready(
+    pad: LaunchPad, project: str | None = None, also: Mapping[str, Any] | None = None
+) -> Counter[str]:
+    """Return how many runs of each class are ready: Fireworks, and of packs their sites.
+
+    Parameters
+    ----------
+    project
+        Only of this one.
+    also
+        A query that they answer as well.
+    """
+    match: dict[str, Any] = {"state": "READY", **(also or {})}
     if project is not None:
         match[f"spec.{SPEC_KEY}.project"] = project
-    group = {"_id": {"code": f"${_CODE}", "kind": f"${_KIND}"}, "count": {"$sum": 1}}
+    ids = f"$spec.{SPEC_KEY}.calculation_id"
+    # One that makes only averages has no sites, and is a run.
+    sites = {"$cond": [{"$isArray": ids}, {"$max": [1, {"$size": ids}]}, 1]}
+    group = {"_id": {"code": f"${_CODE}", "kind": f"${_KIND}"}, "count": {"$sum": sites}}
     counts: Counter[str] = Counter()
     for row in pad.fireworks.aggregate([{"$match": match}, {"$group": group}]):
         counts[class_of({SPEC_KEY: row["_id"]})] += int(row["count"])

@@ -69,7 +69,7 @@ class Pass:
     in_queue
         Jobs of this user before.
     ready
-        Fireworks that were ready before, by class.
+        Runs that were ready before, by class; a pack is as many as it has sites.
     too_long
         Of these, runs that no pilot would begin: they had longer than its walltime allows before,
         and had not ended.
@@ -172,9 +172,7 @@ def _too_long(
         if name == LIGHT or not wanted.packed(name, settings):
             continue
         longest = settings.batch.resources(name).longest_run
-        of_these = of_classes([name], wanted.project)
-        query = {"state": "READY", **of_these, AT_LEAST: {"$gte": longest}}
-        found[name] = pad.fireworks.count_documents(query)
+        found[name] = ready(pad, wanted.project, {AT_LEAST: {"$gte": longest}})[name]
     return +found
 
 

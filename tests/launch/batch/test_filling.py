@@ -113,6 +113,19 @@ def test_a_pilot_is_submitted_for_as_many_runs_as_it_gets_done(
     assert fill(pad, "slurm", settings, Wanted(max_jobs=5)).submitted == [], "they wait already"
 
 
+def test_a_pack_needs_as_many_pilots_as_its_sites_and_none_if_it_is_too_long(
+    pad: LaunchPad, add: Callable[..., int], settings: Settings, submitted: list[str]
+) -> None:
+    pack = {"kind": "pack", "code": "feff"}
+    add(**pack, calculation_id=[f"{each}" for each in range(15)], at_least_seconds=7000.0)
+    done = fill(pad, "slurm", settings, Wanted(max_jobs=5))
+    assert (done.submitted, done.too_long) == ([], {"feff": 15})
+    add(**pack, calculation_id=[f"{each}" for each in range(10)])
+    add(**pack, calculation_id=[])
+    assert ready(pad) == {"feff": 26}
+    assert len(fill(pad, "slurm", settings, Wanted(max_jobs=5)).submitted) == 2, "10 runs each"
+
+
 def test_no_pilot_is_submitted_for_a_run_that_it_would_not_begin_and_that_is_said(
     pad: LaunchPad,
     add: Callable[..., int],
