@@ -42,7 +42,8 @@ demo: $(LINKED) ## the main job on real input, with a report at the end
 test: $(LINKED) ## the default test-suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-slow: $(LINKED) $(REMOTE_LINKED) ## the tests that take minutes
+# jobflow-remote's environment wants a network: built beforehand or not at all, unless all is wanted.
+test-slow: $(LINKED) $(if $(filter 1,$(NEAREDGE_REQUIRE_ALL)),$(REMOTE_LINKED)) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # mypy judges the installed package, from another folder, as a user's mypy would.
