@@ -62,7 +62,7 @@ class Remote:
         project: dict[str, Any] = yaml.safe_load(text)
         worker = project["workers"]["here"]
         worker["work_dir"] = str(self.folder / "work")
-        written = "/home/me/nearedge/.venv-jobflow-remote"
+        written = "/scratch/me/nearedge/.venv-jobflow-remote"
         assert written in worker["pre_run"]
         worker["pre_run"] = worker["pre_run"].replace(written, str(ENVIRONMENT))
         delays = ("checkout", "check_run_status", "advance_status")
