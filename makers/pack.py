@@ -15,7 +15,7 @@ from pymatgen.core.structure import Structure
 
 from nearedge.codes import get_code
 from nearedge.errors import DatabaseError, DatabaseUnavailable, LaunchGivenUp, NearEdgeError
-from nearedge.launch.token import refuse_given_up
+from nearedge.launch.token import note_progress, refuse_given_up
 from nearedge.makers.average import (
     AverageMaker,
     AverageOutcome,
@@ -329,6 +329,8 @@ class _Work:
         kept = [record for record in records if record.calculation.calculation_id in held]
         refused = {record.calculation.calculation_id for record in records} - held
         refused |= store.conclude_many(kept, claim.owner)
+        if len(refused) < len(records):
+            note_progress()
         project = self._maker.project
         # A result left over from another project's job is this one's as well.
         other = [r.calculation for r in kept if project not in r.calculation.projects]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nearedge.errors import DatabaseUnavailable, LaunchGivenUp, ResultRefused
-from nearedge.launch.token import refuse_given_up
+from nearedge.launch.token import note_progress, refuse_given_up
 from nearedge.makers.leftover import remove_leftover
 from nearedge.schemas import CalculationDoc
 from nearedge.settings import Settings
@@ -109,6 +109,7 @@ def _store(
         )
     store = SpectraStore(database)
     store.conclude(record, seen, claim.owner)
+    note_progress()
     # A result left over from another project's job is this one's as well.
     if project is not None and project not in record.calculation.projects:
         store.add_project([name], project)

@@ -19,6 +19,7 @@ class CurrentLaunch:
 
 
 _current: CurrentLaunch | None = None
+_progressed = False
 
 
 def current_launch() -> CurrentLaunch | None:
@@ -33,8 +34,19 @@ def let_go() -> None:
 
 def hold(launch: CurrentLaunch | None) -> None:
     """Remember what this process runs from now on."""
-    global _current  # noqa: PLW0603 - one job at a time runs in a process
-    _current = launch
+    global _current, _progressed
+    _current, _progressed = launch, False
+
+
+def note_progress() -> None:
+    """Note that something is stored which the job's next launch need not compute."""
+    global _progressed  # noqa: PLW0603 - as above
+    _progressed = True
+
+
+def has_progressed() -> bool:
+    """Return whether the launch that this process runs has stored something new."""
+    return _progressed
 
 
 def refuse_given_up(database: Database[dict[str, Any]]) -> None:

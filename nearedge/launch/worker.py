@@ -44,7 +44,7 @@ from nearedge.launch.heartbeat import Heartbeat
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.reconcile import take_turn
 from nearedge.launch.recovery import bring_on, recover
-from nearedge.launch.token import let_go
+from nearedge.launch.token import has_progressed, let_go
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
@@ -143,6 +143,7 @@ class Worker:
         self.summary = WorkerSummary()
         self.stopping = False
         self.too_long = False
+        self._progressed = False
         self._began = 0.0
         self._tries: Counter[int] = Counter()
         self._looked = time.monotonic()
@@ -258,6 +259,7 @@ class Worker:
         try:
             launch_rocket(self.pad, self._fworker(), fw_id=reserved, strm_lvl="CRITICAL")
         finally:
+            self._progressed = has_progressed()
             let_go()
             CURRENT_JOB.reset()  # type: ignore[no-untyped-call]
             os.fchdir(before)
@@ -287,7 +289,7 @@ class Worker:
             if ended == "COMPLETED":
                 self.pad._refresh_wf(launch["fw_id"])
             elif self.pad.give_up(launch["fw_id"], launch["launch_id"], state, "put back"):
-                if self._closed:
+                if self._closed and not self._progressed:
                     had = time.monotonic() - self._began
                     self.pad.fireworks.update_one(
                         {"fw_id": launch["fw_id"]}, {"$max": {AT_LEAST: had}}
@@ -321,7 +323,9 @@ class Worker:
         if state == "RUNNING" and launch["state"] == "FIZZLED":  # not yet recorded in the job
             self.pad._refresh_wf(launch["fw_id"])
             state = "FIZZLED"
-        if state == "RUNNING" or (self.stopping and not self.too_long):
+        # A pack that met the walltime has less to do the next time, if it has stored something.
+        for_ever = self.too_long and not self._progressed
+        if state == "RUNNING" or (self.stopping and not for_ever):
             return state
         if launch["state"] == "RUNNING":  # FireWorks could not say so, and gave the job up
             return state

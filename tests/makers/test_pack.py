@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nearedge.errors import CodeError, DatabaseError, LaunchGivenUp, ResourceError
+from nearedge.launch import token
 from nearedge.makers import pack, simulation
 from nearedge.makers.average import AverageMaker, average_sites
 from nearedge.makers.leftover import RESULT
@@ -104,6 +105,20 @@ def test_a_pack_leaves_the_documents_that_single_jobs_leave(
             make.original(maker, loaded.structure, site.absorbing_index, loaded.source)
         average_sites(store, shares(sites), "p")
     assert stored(store) == packed
+
+
+def test_progress_is_what_a_launch_has_stored_itself(compute: Compute, fake: Any) -> None:
+    def fail(run_dir: Path) -> None:
+        raise CodeError("idle_timeout", "Idle.")
+
+    fake.behaviour = fail
+    for rerun_failed in (False, True):  # stored together, and one by one
+        token.let_go()
+        compute(rerun_failed=rerun_failed)
+        assert token.has_progressed()
+    token.let_go()
+    compute()
+    assert not token.has_progressed()
 
 
 def test_what_is_known_is_not_computed_again(compute: Compute, fake: Any) -> None:

@@ -14,6 +14,7 @@ from fireworks.core.launchpad import LaunchPad
 from nearedge.launch import worker as worker_module
 from nearedge.launch.failures import last_error, machine_fault
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
+from nearedge.launch.token import note_progress
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.launch.worker import Worker
 from nearedge.settings import Settings
@@ -103,6 +104,31 @@ def test_a_run_that_had_all_the_time_is_a_failure_that_says_what_to_change(
     assert last_error(launch).startswith("nearedge.launch.worker.WalltimeExceeded: It had")
     assert "walltime in the section `queue`" in last_error(launch)
     assert not machine_fault(launch), "or it would be begun again, for as long, for ever"
+
+
+def test_a_run_that_had_all_the_time_and_stored_something_goes_on_in_the_next_batch_job(
+    pad: LaunchPad, sleeper: int, live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a pack does: what it stored it need not compute again, so that it ends some day."""
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", jobflow.SETTINGS.JOB_STORE)
+    now = time.monotonic()
+    worker = Worker(live_settings, window=Window(now, now + 60, expected=0.1))
+    sleep = time.sleep
+
+    def meet_the_end(seconds: float) -> None:
+        if seconds != 60:
+            return sleep(seconds)
+        note_progress()
+        worker.window = Window(now, now, expected=0.1)
+        worker.stop()
+
+    monkeypatch.setattr(time, "sleep", meet_the_end)
+    worker.work()
+    assert worker.too_long
+    assert (worker.summary.put_back, worker.summary.fizzled) == (1, [])
+    firework = pad.get_fw_dict_by_id(sleeper)
+    assert firework["state"] == "READY"
+    assert "at_least_seconds" not in firework["spec"].get("nearedge", {})
 
 
 def test_nothing_is_begun_without_the_time_it_is_expected_to_take(
