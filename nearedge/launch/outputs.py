@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from nearedge.errors import LaunchGivenUp
 from nearedge.launch.token import CurrentLaunch, current_launch, refuse_given_up
+from nearedge.store.connection import redacted
 
 LAUNCH = "launch"
 """Field of an output: the number of the launch that wrote it; numbers only grow."""
@@ -19,6 +20,12 @@ _TRIES = 3
 
 class FencedOutputs(MongoStore):
     """jobflow's outputs, written under the launch that this process runs."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages; maggma's own name is the URI with its password."""
+        where = "mongodb://" if self.uri is None else redacted(self.uri)
+        return f"{where}/{self.database}/{self.collection_name}"
 
     def update(
         self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None

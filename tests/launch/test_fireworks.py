@@ -55,6 +55,11 @@ def test_no_metadata_of_ours_changes_how_fireworks_schedules(
     }
 
 
+def test_the_name_of_a_job_store_holds_no_password() -> None:
+    store = job_store(SECRET)
+    assert "hunter2" not in f"{store.name} {store.docs_store.name}"
+
+
 def test_outputs_and_queue_share_one_database_and_writes_are_journalled() -> None:
     store = job_store(SECRET)
     assert store.docs_store.database == SECRET.launchpad_database
