@@ -34,7 +34,8 @@ _WRITE_BATCH = 200
 _WRITE_POINTS = 1_000_000
 """Energies of the spectra of one batch: 16 MB of arrays in the database's form."""
 _READ_BATCH = 200
-_ID_BATCH = 2000
+_ID_BATCH = 100
+"""Of many ids, the embedded server takes the square of their number."""
 _ORDER = ("formula", "structure_key", "absorber", "edge", "code", "protocol", "absorbing_index")
 """What listings are sorted by, then by id: stable, and the sites of a crystal stay together."""
 
