@@ -1,7 +1,7 @@
 """Bad luck on a cluster: jobs cancelled, out of time, on a failed node, or a silent scheduler.
 
 A real Slurm of one node. Each job is a worker that is suspended as soon as it runs something, so
-that it cannot put its own affairs in order.
+that it seldom puts its own affairs in order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,20 @@ def suspended(site: Site, number: str) -> psutil.Process:
     return process
 
 
+def put_back_once_over(
+    site: Site, number: str, why: str, told: Callable[[float], None], seconds: float
+) -> None:
+    """Wait until a batch job is over and its Firework READY again, by `recover` or by itself.
+
+    Slurm wakes what it ends: now and then the worker gets to put its job back.
+    """
+    site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"].over, seconds=seconds)
+    if site.state() != "READY":
+        told(site.put_back(why, number))
+    assert site.state() == "READY"
+    assert site.recover().total == 0
+
+
 def run_to_the_end(site: Site) -> None:
     assert site.run().completed == 2
     site.check_complete()
@@ -101,7 +116,7 @@ def test_a_running_job_that_is_cancelled_is_put_back_by_that_name(
     suspended(site, number)
     assert site.recover().total == 0, "it runs"
     slurm.ask("scancel", number)
-    told("scancel of a running job", site.put_back("cancelled", number))
+    put_back_once_over(site, number, "cancelled", partial(told, "scancel of a running job"), 60)
     run_to_the_end(site)
 
 
@@ -113,12 +128,7 @@ def test_a_job_that_meets_its_walltime_is_put_back_by_that_name(
     site.submit(molecule("CO"), "C")
     number = submit("--time=1")
     suspended(site, number)
-    site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"].over, seconds=180)
-    # Slurm wakes what it ends: now and then the worker gets to put its job back itself.
-    if site.state() != "READY":
-        told("walltime", site.put_back("timed_out", number))
-    assert site.state() == "READY"
-    assert site.recover().total == 0
+    put_back_once_over(site, number, "timed_out", partial(told, "walltime"), 180)
     run_to_the_end(site)
 
 
