@@ -208,6 +208,7 @@ def _run(
     wanted: Wanted, *, no_run: bool, workers: int | None, rerun_failed: bool
 ) -> tuple[Computed | None, Compared]:
     from nearedge.cli.benchmark_steps import compare_and_store, compute, refuse_absent_codes
+    from nearedge.cli.running import tell_end
     from nearedge.cli.watching import live_display
     from nearedge.schemas import COMPLETED
     from nearedge.settings import get_settings
@@ -222,11 +223,7 @@ def _run(
             done = compute(
                 wanted, settings, live_display, workers=workers, rerun_failed=rerun_failed, tell=say
             )
-            for message in done.messages:
-                say(message, style="yellow")
-            if done.interrupted:
-                say("Interrupted: what ran was put back; the same command goes on.")
-                raise typer.Exit(130)
+            tell_end(done.messages, interrupted=done.interrupted)
             # Connected anew: an embedded server that was restarted listens elsewhere.
             store = SpectraStore.from_settings(settings)
         result = compare_and_store(store, wanted.plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -105,12 +105,17 @@ def work_for_command(
     """
     with only_data_on_stdout():
         done = work_the_queue(settings, workers, live_display, title=title, about=about)
-    for message in done.messages:
+    tell_end(done.messages, interrupted=done.interrupted)
+    return done
+
+
+def tell_end(messages: Iterable[str], *, interrupted: bool) -> None:
+    """Say what workers said; end the command, with 130, if they were interrupted."""
+    for message in messages:
         say(message, style="yellow")
-    if done.interrupted:
+    if interrupted:
         say("Interrupted: what ran was put back; the same command goes on.")
         raise typer.Exit(130)
-    return done
 
 
 def _missing_here(settings: Settings, *, forever: bool) -> list[str]:
