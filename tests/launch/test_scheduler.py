@@ -8,19 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.launch.scheduler import (
-    JobState,
-    PbsScheduler,
-    SgeScheduler,
-    SlurmScheduler,
-    read_qacct,
-    read_qstat_json,
-    read_qstat_text,
-    read_sacct,
-    read_sge_qstat,
-    read_squeue,
-    states_of,
-)
+from nearedge.launch.scheduler import JobState, states_of
+from nearedge.launch.scheduler.pbs import PbsScheduler, read_qstat_json, read_qstat_text
+from nearedge.launch.scheduler.sge import SgeScheduler, read_qacct, read_sge_qstat
+from nearedge.launch.scheduler.slurm import SlurmScheduler, read_sacct, read_squeue
 
 SQUEUE = """\
 7|7|7|RUNNING

@@ -383,7 +383,7 @@ def test_reservations_and_pilots_say_which_cluster_they_are_of(
     submitted: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearedge.launch.scheduler._named_cluster", lambda: "ours")
+    monkeypatch.setattr("nearedge.launch.scheduler.slurm._named_cluster", lambda: "ours")
     number = add(kind="site", code="vasp")
     add(kind="site", code="feff")
     fill(pad, "slurm", settings, Wanted(2))
@@ -464,7 +464,7 @@ def test_pilots_of_a_named_cluster_are_not_asked_about_while_ours_has_no_name(
     submitted: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearedge.launch.scheduler._named_cluster", lambda: "theirs")
+    monkeypatch.setattr("nearedge.launch.scheduler.slurm._named_cluster", lambda: "theirs")
     add(kind="site", code="feff")
     fill(pad, "slurm", settings, Wanted(2))
     monkeypatch.setattr(pilots, "cluster_of", lambda _: None)
