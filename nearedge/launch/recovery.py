@@ -20,8 +20,9 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import find_scheduler
+from nearedge.launch.conditional import LOCK_SECONDS
 from nearedge.launch.failures import fizzled_launches, from_outside, last_error, machine_fault
-from nearedge.launch.fencing import GIVEN_UP, LOCK_SECONDS, FencedLaunchPad
+from nearedge.launch.fencing import GIVEN_UP, FencedLaunchPad
 from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.liveness import AskScheduler, Gone

@@ -13,7 +13,8 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect
 
 from nearedge.errors import LaunchGivenUp
-from nearedge.launch.fencing import FencedLaunchPad, Superseded
+from nearedge.launch.conditional import Superseded
+from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import JOB_OUTPUTS
 from nearedge.launch.outputs import FencedOutputs
 from nearedge.launch.token import CurrentLaunch, current_launch, hold
@@ -144,7 +145,7 @@ def test_a_reservation_that_was_given_up_meanwhile_is_no_launch(
 def test_a_lock_that_stands_still_is_taken_over_and_its_holder_refused(
     pad: FencedLaunchPad, job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearedge.launch.fencing.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("nearedge.launch.conditional.LOCK_SECONDS", 0.2)
     launch = take(pad, tmp_path)
     other = FencedLaunchPad.__new__(FencedLaunchPad)
     other.__dict__.update(pad.__dict__)
