@@ -50,7 +50,7 @@ class Resources(BaseModel):
     tasks: int = Field(
         1,
         ge=1,
-        description="MPI processes of the code; of a packed job, runs that go on side by side.",
+        description="MPI processes of the code; of a pilot, runs that go on side by side.",
     )
     threads: int = Field(1, ge=1, description="Cores of each task; OMP_NUM_THREADS is set to it.")
     memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]$")] | None = Field(
@@ -63,7 +63,7 @@ class Resources(BaseModel):
         description="Time before the walltime's end at which what still runs is ended in order.",
     )
     expected: Duration = Field(
-        60, ge=1, description="Time a run usually takes: a packed job starts none without it."
+        60, ge=1, description="Time a run usually takes: a pilot starts none without it."
     )
     partition: Word | None = Field(None, description="Partition of Slurm; queue of PBS and SGE.")
     account: Word | None = Field(None, description="Account that is charged.")
@@ -78,13 +78,14 @@ class Resources(BaseModel):
     environment: dict[str, str] = Field(
         {}, description="Variables for the worker, taken as they stand; never secrets."
     )
-    pack: bool = Field(
-        False, description="Many runs, one after the other, in one job; otherwise a job for each."
+    pilots: bool = Field(
+        False,
+        description="Jobs that take many runs, one after the other; otherwise a job for each run.",
     )
 
     @property
     def longest_run(self) -> int:
-        """Seconds that a run may be expected to take so that a packed job begins it."""
+        """Seconds that a run may be expected to take so that a pilot begins it."""
         return self.walltime - self.margin - START_SECONDS
 
     @field_validator("options", "setup")
@@ -110,11 +111,15 @@ class Resources(BaseModel):
 
 
 USUAL: dict[str, dict[str, Any]] = {
-    "feff": {"pack": True, "tasks": 2},
-    "light": {"pack": True, "expected": 10},
+    "feff": {"pilots": True, "tasks": 2},
+    "light": {"pilots": True, "expected": 10},
 }
 """What differs from the defaults of `Resources` unless the settings say otherwise: runs of FEFF
 take seconds to minutes, so each would wait longer for its allocation than it computes."""
+
+
+_NOW_CALLED = {"pack": "pilots"}
+"""Keys of `Resources` under an older name: `nearedge submit --pack` is another thing."""
 
 
 class QueueSettings(BaseModel):
@@ -146,26 +151,26 @@ class QueueSettings(BaseModel):
         """Seconds that a batch job of any class of work may take."""
         return max(self.resources(name).walltime for name in ("", *USUAL, *self.codes))
 
-    def resources(self, name: str, pack: bool | None = None) -> Resources:
+    def resources(self, name: str, pilots: bool | None = None) -> Resources:
         """Return what a job for the code, or other class of work, asks for.
 
         Parameters
         ----------
         name
             The class of work.
-        pack
-            Beats what is stated about packing; None: as stated.
+        pilots
+            Beats what is stated about them; None: as stated.
 
         Raises
         ------
         SettingsError
-            If the margin leaves no time to work, or a packed job would never begin a run.
+            If the margin leaves no time to work, or a pilot would never begin a run.
         """
         stated = USUAL.get(name, {}) | self.all.model_dump(exclude_unset=True)
         if own := self.codes.get(name):
             stated |= own.model_dump(exclude_unset=True)
-        if pack is not None:
-            stated["pack"] = pack
+        if pilots is not None:
+            stated["pilots"] = pilots
         resources = Resources(**stated)
         if resources.walltime < 2 * resources.margin:
             raise SettingsError(
@@ -173,12 +178,12 @@ class QueueSettings(BaseModel):
                 f"{clock(resources.margin)} leaves no time to work: raise one or lower the other."
             )
         # What is light is begun however little time is left.
-        if resources.pack and name != "light" and resources.expected >= resources.longest_run:
+        if resources.pilots and name != "light" and resources.expected >= resources.longest_run:
             raise SettingsError(
-                f"queue, {name}: a packed job would never begin a run that is expected to take "
+                f"queue, {name}: a pilot would never begin a run that is expected to take "
                 f"{clock(resources.expected)}: its walltime of {clock(resources.walltime)}, less "
                 f"the margin and the start, leaves {clock(resources.longest_run)}. Raise the "
-                "walltime, lower `expected`, or do not pack."
+                "walltime, lower `expected`, or set `pilots` to false."
             )
         return resources
 
@@ -196,6 +201,8 @@ def sentence(error: ValidationError) -> str | None:
     if place[0] != "queue" or first["type"] != "extra_forbidden":
         return None
     where = QueueSettings if len(place) == 2 else Resources
+    if where is Resources and (now := _NOW_CALLED.get(place[-1])) is not None:
+        return f"Setting {'.'.join(place)!r} is now called {now!r}: write {now} in its place"
     return (
         f"Setting {'.'.join(place)!r} is not known: {'.'.join(place[:-1])} takes "
         f"{', '.join(where.model_fields)}"

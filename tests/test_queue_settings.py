@@ -42,6 +42,7 @@ def test_a_walltime_is_read_as_schedulers_write_it(
         ("{wallclock: 1}", "'queue.wallclock' is not known: queue takes scheduler, same_machine"),
         ("{all: {cores: 4}}", "'queue.all.cores' is not known: queue.all takes nodes, tasks"),
         ("{codes: {vasp: {mem: 4G}}}", "'queue.codes.vasp.mem' is not known: .* memory, walltime"),
+        ("{codes: {feff: {pack: true}}}", "'queue.codes.feff.pack' is now called 'pilots'"),
         ("{all: {memory: 4}}", "queue.all.memory"),
         ("{all: {memory: 4000MB}}", "queue.all.memory"),
         ("{all: {walltime: soon}}", "queue.all.walltime"),
@@ -67,8 +68,8 @@ def test_a_code_beats_all_and_all_beats_what_is_usual() -> None:
     assert queue.resources("feff").tasks == 8
     assert queue.resources("vasp").tasks == 4
     assert queue.resources("feff").partition == queue.resources("vasp").partition == "batch"
-    assert queue.resources("feff").pack
-    assert not queue.resources("vasp").pack
+    assert queue.resources("feff").pilots
+    assert not queue.resources("vasp").pilots
     assert QueueSettings().resources("feff").tasks == 2
 
 
@@ -78,15 +79,15 @@ def test_a_margin_that_leaves_no_time_is_refused() -> None:
         queue.resources("feff")
 
 
-def test_a_packed_job_that_would_never_begin_a_run_is_refused() -> None:
+def test_a_pilot_that_would_never_begin_a_run_is_refused() -> None:
     queue = QueueSettings.model_validate({"all": {"expected": "01:00:00"}})
-    for name, pack in (("feff", None), ("vasp", True)):
-        with pytest.raises(SettingsError, match=f"queue, {name}: a packed job would never begin"):
-            queue.resources(name, pack)
-    for name, pack in (("feff", False), ("vasp", None), ("light", None)):
-        queue.resources(name, pack)
+    for name, pilots in (("feff", None), ("vasp", True)):
+        with pytest.raises(SettingsError, match=f"queue, {name}: a pilot would never begin"):
+            queue.resources(name, pilots)
+    for name, pilots in (("feff", False), ("vasp", None), ("light", None)):
+        queue.resources(name, pilots)
     long = QueueSettings.model_validate({"all": {"expected": 3600, "walltime": "01:10:00"}})
-    assert long.resources("feff").pack
+    assert long.resources("feff").pilots
 
 
 def test_workers_are_given_the_section_as_it_stands(

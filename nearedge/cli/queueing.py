@@ -29,10 +29,10 @@ def queue(
         int | None,
         typer.Option("--max", min=1, help="Jobs of yours in the queue at most; default: setting."),
     ] = None,
-    pack: Annotated[
+    pilots: Annotated[
         bool | None,
         typer.Option(
-            "--pack/--no-pack",
+            "--pilots/--no-pilots",
             help="Many runs in one job, or a job for each; default: as the settings say per code.",
             show_default=False,
         ),
@@ -58,7 +58,7 @@ def queue(
     settings = get_settings()
     classes = _classes(settings, code)
     scheduler = find_scheduler(settings.batch)
-    wanted = Wanted(max_jobs or settings.batch.max_jobs, project, classes, pack)
+    wanted = Wanted(max_jobs or settings.batch.max_jobs, project, classes, pilots)
     connect(settings)
     if dry_run:
         _show_scripts(scheduler, settings, wanted, as_json=as_json)
@@ -158,7 +158,7 @@ def _tell(done: Pass, wanted: Wanted, *, as_json: bool) -> None:
     for name, number in done.too_long.items():
         say(
             f"{counted(number, 'run')} of {name} had longer than a pilot's walltime allows before, "
-            f"and had not ended: raise queue.codes.{name}.walltime, or give --no-pack.",
+            f"and had not ended: raise queue.codes.{name}.walltime, or give --no-pilots.",
             style="yellow",
         )
     ready = sum(done.ready.values())

@@ -68,11 +68,11 @@ def test_a_dry_run_shows_the_scripts_and_submits_nothing(
     assert said.code == 1
     assert "Nothing is ready to run" in said.err
     submit([molecule("CO")], absorber="C", project="p", settings=get_settings())
-    packed = nearedge("queue", "--dry-run", "--json").json
-    assert list(packed) == ["feff"]
-    assert "#PBS -q workq" in packed["feff"]
-    assert "pilot feff" in packed["feff"]
-    singly = nearedge("queue", "--dry-run", "--no-pack")
+    by_pilots = nearedge("queue", "--dry-run", "--json").json
+    assert list(by_pilots) == ["feff"]
+    assert "#PBS -q workq" in by_pilots["feff"]
+    assert "pilot feff" in by_pilots["feff"]
+    singly = nearedge("queue", "--dry-run", "--no-pilots")
     assert singly.out.startswith("# ---- feff\n")
     assert "one feff" in singly.out
     assert nearedge("status", "--json").json["queue"] == {"READY": 1, "WAITING": 1}
@@ -88,7 +88,7 @@ def test_what_was_submitted_is_told_as_json_too(
     site = {"scheduler": "pbs", "same_machine": True, "all": {"partition": "workq"}}
     monkeypatch.setenv("NEAREDGE_QUEUE", json.dumps(site))
     submit([molecule("CO")], absorber="C", project="p", settings=get_settings())
-    said = nearedge("queue", "--no-pack", "--json").json
+    said = nearedge("queue", "--no-pilots", "--json").json
     (job,) = said.pop("submitted")
     assert (job["batch_id"], job["job_class"]) == ("pbs:77", "feff")
     assert Path(job["folder"]).is_dir()
@@ -99,26 +99,26 @@ def test_what_was_submitted_is_told_as_json_too(
 @pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.usefixtures("ready")
-@pytest.mark.parametrize(("pack", "jobs"), [("--pack", 1), ("--no-pack", 2)])
+@pytest.mark.parametrize(("pilots", "jobs"), [("--pilots", 1), ("--no-pilots", 2)])
 def test_structures_come_back_from_slurm_as_spectra(
     nearedge: Command,
     monkeypatch: pytest.MonkeyPatch,
     molecule: Molecule,
     slurm: Slurm,
-    pack: str,
+    pilots: str,
     jobs: int,
 ) -> None:
     site = {"all": {"memory": "700M", "walltime": 900, "tasks": 1}}
     monkeypatch.setenv("NEAREDGE_QUEUE", json.dumps(site))
     given = [molecule("CO"), molecule("CCO")]  # three sites
     assert submit(given, absorber="C", project="p", settings=get_settings()).new == 3
-    said = nearedge("queue", "--max", "2", pack, "--json")
+    said = nearedge("queue", "--max", "2", pilots, "--json")
     assert len(said.json["submitted"]) == jobs
-    assert "of yours in the queue" in nearedge("queue", "--max", "1", pack).out
+    assert "of yours in the queue" in nearedge("queue", "--max", "1", pilots).out
     deadline = time.monotonic() + 900
     while nearedge("status", "--json").json["queue"] != {"COMPLETED": 5}:
         assert time.monotonic() < deadline, nearedge("status").out
-        nearedge("queue", "--max", "2", pack)
+        nearedge("queue", "--max", "2", pilots)
         time.sleep(2)
     found = nearedge("query", "--project", "p", "--json").json
     assert sorted(each["kind"] for each in found) == ["average"] * 2 + ["site"] * 3

@@ -179,7 +179,7 @@ _OF_WORKERS = ("nearedge.cli.batch_job", "nearedge.launch.worker")
 
 @dataclass
 class BatchQueue:
-    """What `nearedge queue --no-pack` submits of an installation.
+    """What `nearedge queue --no-pilots` submits of an installation.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class BatchQueue:
 
     def submit(self, fault: str = "") -> str:
         """Submit the one job that is ready, and return its number."""
-        wanted = Wanted(max_jobs=9, pack=False)
+        wanted = Wanted(max_jobs=9, pilots=False)
         (job,) = fill(self.site.pad, "slurm", self.settings(fault), wanted).submitted
         return job.batch_id.removeprefix("slurm:")
 

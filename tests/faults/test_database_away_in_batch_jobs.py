@@ -28,7 +28,7 @@ AWAY = [5, 60, 120]
 
 _QUEUE = """
 from nearedge.cli.app import app
-app(["queue", "--forever", "--no-pack", "--interval=2"])
+app(["queue", "--forever", "--no-pilots", "--interval=2"])
 """
 _SUBMIT = """
 from nearedge.structures.sources import load_structures

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 _QUEUE = """
 from nearedge.cli.app import app
-app(["queue", "--no-pack", *{more!r}])
+app(["queue", "--no-pilots", *{more!r}])
 """
 _FOREVER = _QUEUE.format(more=["--max=1", "--interval=2", "--forever"])
 _RECONCILE = "from nearedge.cli.app import app; app(['reconcile', '--json'])"

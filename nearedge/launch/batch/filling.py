@@ -38,22 +38,22 @@ class Wanted:
         Only work of this project; None: of all.
     classes
         Only these classes of work; None: all.
-    pack
-        Pilots for all, or for none; None: as the settings say for each class.
+    pilots
+        For all, or for none; None: as the settings say for each class.
     """
 
     max_jobs: int
     project: str | None = None
     classes: tuple[str, ...] | None = None
-    pack: bool | None = None
+    pilots: bool | None = None
 
     def takes(self, job_class: str) -> bool:
         """Whether anything of this class is wanted; light work always is."""
         return self.classes is None or job_class in self.classes or job_class == LIGHT
 
-    def packed(self, job_class: str, settings: Settings) -> bool:
+    def by_pilots(self, job_class: str, settings: Settings) -> bool:
         """Whether this class is worked by pilots."""
-        return job_class == LIGHT or settings.batch.resources(job_class, self.pack).pack
+        return job_class == LIGHT or settings.batch.resources(job_class, self.pilots).pilots
 
 
 @dataclass
@@ -121,7 +121,7 @@ def fill(
     wanted: Wanted,
     skip: frozenset[str] = frozenset(),
 ) -> Pass:
-    """Submit pilots for what is packed and a job for each other Firework, as far as there is room.
+    """Submit pilots for what they work and a job for each other Firework, as far as there is room.
 
     Nothing is submitted for the classes in `skip`.
 
@@ -149,7 +149,7 @@ def fill(
                 done.refused[name] = str(error)
                 break
             done.submitted.append(job)
-    singly = [name for name in sorted(count) if not wanted.packed(name, settings)]
+    singly = [name for name in sorted(count) if not wanted.by_pilots(name, settings)]
     while singly and len(done.submitted) < room:
         try:
             one = reserve_one(pad, singly, scheduler, settings, wanted.project)
@@ -169,7 +169,7 @@ def _too_long(
     """Count the ready runs that pilots would leave: one would follow the other for ever."""
     found: Counter[str] = Counter()
     for name in count:
-        if name == LIGHT or not wanted.packed(name, settings):
+        if name == LIGHT or not wanted.by_pilots(name, settings):
             continue
         longest = settings.batch.resources(name).longest_run
         found[name] = ready(pad, wanted.project, {AT_LEAST: {"$gte": longest}})[name]
@@ -182,7 +182,7 @@ def _missing_pilots(
     """Return how many pilots of each class are missing."""
     missing: dict[str, int] = {}
     for name in sorted(count, key=lambda each: each == LIGHT):
-        if not wanted.packed(name, settings):
+        if not wanted.by_pilots(name, settings):
             continue
         if name == LIGHT and (alive or len(count) > 1):
             continue  # the jobs that run, or are coming, take it along
@@ -207,7 +207,7 @@ def scripts(
         if not wanted.takes(name):
             continue
         task = pilot_task(name, wanted.project)
-        if not wanted.packed(name, settings):
+        if not wanted.by_pilots(name, settings):
             query = {"state": "READY", **of_classes([name], wanted.project)}
             first = pad.fireworks.find_one(query, {"fw_id": 1}, sort=[("spec._priority", -1)])
             if first is None:

@@ -47,8 +47,8 @@ class Cluster:
         self.pad.add_wf(Workflow([firework]))
         return int(firework.fw_id)
 
-    def fill(self, *, pack: bool) -> Pass:
-        return fill(self.pad, "slurm", self.settings, Wanted(max_jobs=9, pack=pack))
+    def fill(self, *, pilots: bool) -> Pass:
+        return fill(self.pad, "slurm", self.settings, Wanted(max_jobs=9, pilots=pilots))
 
     def wait(self, job: BatchJob, seconds: float = 240.0) -> str:
         """Wait until a batch job has ended, and return how."""
@@ -80,8 +80,8 @@ def cluster(
 def test_a_pilot_works_the_queue_and_fails_because_one_job_fizzled(cluster: Cluster) -> None:
     refuse_unreachable(cluster.settings, "slurm")  # Slurm's only node is this machine
     good, bad, last = cluster.add(), cluster.add(-1.0), cluster.add()
-    (pilot,) = cluster.fill(pack=True).submitted
-    assert cluster.fill(pack=True).submitted == [], "it waits, or runs, already"
+    (pilot,) = cluster.fill(pilots=True).submitted
+    assert cluster.fill(pilots=True).submitted == [], "it waits, or runs, already"
     assert cluster.wait(pilot) == "FAILED", cluster.said(pilot)
     assert [cluster.state(each) for each in (good, bad, last)] == [
         "COMPLETED",
@@ -98,7 +98,7 @@ def test_a_pilot_works_the_queue_and_fails_because_one_job_fizzled(cluster: Clus
 
 def test_a_reserved_job_runs_in_a_batch_job_of_its_own(cluster: Cluster) -> None:
     number = cluster.add()
-    (job,) = cluster.fill(pack=False).submitted
+    (job,) = cluster.fill(pilots=False).submitted
     assert cluster.pad.get_reservation_id_from_fw_id(number) == job.batch_id.partition(":")[2]
     launch = cluster.pad.launches.find_one({"fw_id": number})
     assert slurm_cluster() is not None
@@ -114,7 +114,7 @@ def test_a_worker_that_cannot_reach_its_database_fails_before_it_takes_a_job(
     number = cluster.add()
     lost = cluster.settings.model_copy(update={"database_timeout": 1.0})
     uri = "mongodb://127.0.0.1:9/"
-    (job,) = fill(cluster.pad, "slurm", lost, Wanted(9, pack=False)).submitted
+    (job,) = fill(cluster.pad, "slurm", lost, Wanted(9, pilots=False)).submitted
     (kept,) = [
         path
         for path in batch_folder(lost).glob("settings-*.yaml")
