@@ -104,6 +104,7 @@ def test_a_job_cancelled_while_it_waits_frees_its_firework_and_a_stranger_is_lef
     assert site.recover().total == 0, "it waits"
     slurm.ask("scancel", number)
     told("scancel of a pending job", site.put_back("pending_cancelled", number))
+    run_to_the_end(site)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ Molecule = Callable[[str], LoadedStructure]
 pytestmark = pytest.mark.integration
 
 
-def test_down_at_submit_nothing_is_queued_and_a_second_submission_queues_it_once(
+def test_down_at_submit_and_at_run_nothing_begins_and_afterwards_everything_is_there_once(
     site: Site, molecule: Molecule
 ) -> None:
     site.kill_server()
@@ -31,18 +31,15 @@ def test_down_at_submit_nothing_is_queued_and_a_second_submission_queues_it_once
     assert site.status().queue == {}
     assert site.submit(molecule("CO"), "C").new == 1
     assert site.submit(molecule("CO"), "C").queued == 1
-
-
-def test_down_at_run_no_worker_starts_and_what_was_submitted_is_still_there(
-    site: Site, molecule: Molecule
-) -> None:
-    site.submit(molecule("CO"), "C")
     site.kill_server()
     with pytest.raises(DatabaseUnavailable):
         site.run()
     site.server.up()
     assert site.status().queue == {"READY": 1, "WAITING": 1}
     assert site.status().hints == ["Ready for a worker: 1 job; `nearedge run` goes on."]
+    assert site.run().completed == 2
+    site.check_complete()
+    site.check_nothing_over()
 
 
 def test_away_when_a_result_is_to_be_stored_it_waits_and_is_stored_once(

@@ -113,3 +113,6 @@ def test_what_one_reserved_the_other_leaves_alone(
     assert site.start(_RECONCILE, under=of(annex), output=said).wait(120) in (0, 1)
     assert "pending_cancelled" in said.read_text()
     assert site.state() == "READY"
+    assert site.run().completed == 2
+    site.check_complete()
+    site.check_nothing_over()

@@ -57,7 +57,8 @@ def test_killed_during_feff_nothing_runs_on_and_the_next_run_computes_it_once(
     site.check_complete()
 
 
-def test_asked_to_end_during_feff_the_job_is_put_back_at_once(
+@pytest.mark.slow
+def test_asked_to_end_during_feff_the_job_is_put_back_at_once_and_computed_once(
     site: Site, molecule: Molecule
 ) -> None:
     site.submit(molecule("CO"), "C")
@@ -71,6 +72,10 @@ def test_asked_to_end_during_feff_the_job_is_put_back_at_once(
     assert found.running == []
     assert site.store.count(CalculationQuery()) == 0
     assert not [path for path in site.settings.runs.rglob("*") if path.is_file()]
+    assert site.recover().total == 0, "there was nothing to put right"
+    assert site.run().completed == 2
+    site.check_complete()
+    site.check_nothing_over()
 
 
 def test_killed_between_a_blob_and_its_document_the_result_is_stored_without_computing(
