@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nearedge.cli.submitting import refuse_missing_program
-from nearedge.errors import NearEdgeError
+from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.batch.classes import LIGHT, PYTHON, of_class
 from nearedge.launch.batch.pilots import run_pilot
 from nearedge.launch.batch.reservation import may_run
-from nearedge.launch.batch.script import STARTED
+from nearedge.launch.batch.script import STARTED, UNREACHED
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.launch.worker import Worker
 from nearedge.settings import get_settings
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = _pilot if options.kind == "pilot" else _one
         return work(options, window)
     except NearEdgeError as error:
+        if isinstance(error, DatabaseUnavailable):
+            Path(UNREACHED).touch()
         print(error, file=sys.stderr)
         return FAILED
 

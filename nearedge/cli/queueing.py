@@ -105,7 +105,7 @@ def _look(scheduler: SchedulerName, settings: Settings, wanted: Wanted, brake: B
         pad = launchpad(settings)
         ensure_launchpad_indexes(pad)
         recover(pad, connect(settings))
-        done = fill(pad, scheduler, settings, wanted, frozenset(brake.stopped))
+        done = fill(pad, scheduler, settings, wanted, brake.paused)
     brake.watch(done.submitted)
     return done
 
@@ -133,10 +133,13 @@ def _again_and_again(
             if isinstance(error, DatabaseUnavailable):
                 brake.forgive()
             say(f"{error} Trying again in {interval:.0f} s.", style="yellow")
-        for name, why in brake.stopped.items():
-            if name not in told:
-                told.add(name)
-                say(f"No more jobs for {name}: {why} Start again when it is mended.", style="red")
+        stopped = brake.stopped
+        for name in stopped.keys() - told:
+            say(
+                f"No more jobs for {name}: {stopped[name]} Start again when it is mended.",
+                style="red",
+            )
+        told = set(stopped)  # one that was forgiven, and stops again, is told again
         time.sleep(interval)
 
 

@@ -29,6 +29,8 @@ from nearedge.store.server_process import write_private
 SCRIPT = "submit.sh"
 STARTED = "started"
 """File that a batch job leaves in its folder once it is able to work."""
+UNREACHED = "no-database"
+"""File that one leaves there which cannot reach the database."""
 
 _ENTRY = "nearedge.cli.batch_job"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from fireworks import Firework
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli.queueing import _tell
@@ -17,8 +16,6 @@ from nearedge.launch.batch.filling import Wanted, fill, refuse_unknown_classes, 
 from nearedge.launch.batch.pilots import PILOTS
 from nearedge.queue_settings import QueueSettings
 from nearedge.settings import Settings
-
-Idle = Callable[..., Firework]
 
 
 def test_the_class_of_work_is_the_code_or_what_rides_along(

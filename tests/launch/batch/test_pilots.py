@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fireworks import Firework
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.batch import pilots
@@ -16,8 +15,6 @@ from nearedge.launch.pool import PoolSummary
 from nearedge.launch.scheduler import JobState
 from nearedge.launch.window import Window
 from nearedge.settings import Settings
-
-Idle = Callable[..., Firework]
 
 
 def test_a_pilot_that_has_ended_is_replaced_while_work_is_left(

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fireworks import Firework
 from fireworks.core.fworker import FWorker
 from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
@@ -22,8 +21,6 @@ from nearedge.launch.batch.pilots import PILOTS, pilots_alive
 from nearedge.launch.batch.reservation import may_run, settle_half_made
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.settings import Settings
-
-Idle = Callable[..., Firework]
 
 
 def raises(error: Exception) -> Callable[..., None]:
