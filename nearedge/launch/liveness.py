@@ -92,9 +92,10 @@ class Liveness:
             state = self.states.get(worker.batch, JobState.UNKNOWN)
             if name in self.foreign:
                 state = JobState.FORGOTTEN
-        if worker is not None and worker.here:
+        # Of one that has only ended, it may be said in a moment why: until then it is watched.
+        if worker is not None and worker.here and (worker.alive() or state is not JobState.ENDED):
             return self._gone_here(worker, state)
-        if state is not None and state is not JobState.FORGOTTEN:
+        if state not in (None, JobState.FORGOTTEN, JobState.ENDED):
             return _GONE.get(state)
         still = stands_still(self.queue, name, self._claims_beat(calculation_id))
         return Gone.LOST if still else None

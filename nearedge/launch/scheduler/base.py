@@ -20,13 +20,14 @@ class JobState(StrEnum):
 
     ``UNKNOWN``: the scheduler did not answer. ``FORGOTTEN``: it answered, and knows no such job
     (any more). ``ENDING``: its processes are being ended, and may still write. None of these says
-    that the job is over. ``FAILED`` holds jobs that ended by themselves
-    with an error, and those that ran out of memory.
+    that the job is over. ``ENDED``: it is over, and how is not known, or not yet. ``FAILED`` holds
+    jobs that ended by themselves with an error, and those that ran out of memory.
     """
 
     PENDING = "pending"
     RUNNING = "running"
     ENDING = "ending"
+    ENDED = "ended"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -43,6 +44,7 @@ class JobState(StrEnum):
 
 _OVER = frozenset(
     {
+        JobState.ENDED,
         JobState.COMPLETED,
         JobState.FAILED,
         JobState.CANCELLED,
