@@ -39,6 +39,9 @@ FIELDS = {"fw_id": 1, "state": 1, "launches": 1, "updated_on": 1, f"spec.{SPEC_K
 SCHEDULER = "scheduler"
 """Field of a reservation: whose number it holds, such as ``slurm``; older ones do not say."""
 
+RESERVATION_ID = "reservation_id"
+"""Field of a reservation, FireWorks' own: the number of its batch job, once that is submitted."""
+
 _TURN = "turn to reconcile"
 
 
@@ -110,9 +113,9 @@ def reserved(pad: LaunchPad, scheduler: str, ask: AskScheduler = states_of) -> I
         launch = last_launch(pad, firework)
         if launch is not None and launch["state"] == "RESERVED":
             number = reservation_number(launch)
-            if number is not None and _noted(launch, SCHEDULER) in (None, scheduler):
+            if number is not None and noted(launch, SCHEDULER) in (None, scheduler):
                 found[launch["launch_id"]] = (firework, f"{scheduler}:{number}")
-            if (cluster := _noted(launch, CLUSTER)) is not None:
+            if (cluster := noted(launch, CLUSTER)) is not None:
                 clusters[launch["launch_id"]] = cluster
     here = cluster_of(scheduler) if clusters else None
     waiting = {i: each for i, each in found.items() if clusters.get(i, here) == here}
@@ -147,7 +150,7 @@ def last_launch(pad: LaunchPad, firework: Mapping[str, Any]) -> dict[str, Any] |
 
 def reservation_number(launch: Mapping[str, Any]) -> str | None:
     """Return the scheduler's number of a launch that is reserved for a batch job, once it is."""
-    return _noted(launch, "reservation_id")
+    return noted(launch, RESERVATION_ID)
 
 
 def take_turn(queue: MongoDatabase, seconds: float) -> bool:
@@ -168,7 +171,7 @@ def take_turn(queue: MongoDatabase, seconds: float) -> bool:
     return workers.update_one(as_seen, {"$set": {"at": now}}).matched_count == 1
 
 
-def _noted(launch: Mapping[str, Any], name: str) -> str | None:
+def noted(launch: Mapping[str, Any], name: str) -> str | None:
     """Return what a launch's history says last of its reservation, or None."""
     found = [each[name] for each in launch["state_history"] if name in each]
     return str(found[-1]) if found else None

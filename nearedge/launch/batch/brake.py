@@ -26,7 +26,7 @@ LONGEST_PAUSE_SECONDS = 3600.0
 """Pause after the second look in a row that finds jobs without a database; then twice as long."""
 
 LOOKS = 10
-"""So many looks in a row that find jobs without a database, which takes three hours, stop a class."""
+"""So many looks in a row that find jobs without a database stop a class; that takes three hours."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Brake:
 
     @property
     def paused(self) -> frozenset[str]:
-        """The classes that are not submitted at this look: the stopped ones, and those that wait."""
+        """The classes that nothing is submitted for now: the stopped ones, and those that wait."""
         now = time.monotonic()
         waiting = {name for name, row in self.unreached.items() if now < row.until}
         return frozenset(waiting | set(self.stopped))

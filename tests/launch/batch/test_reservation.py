@@ -174,6 +174,60 @@ def test_a_reservation_left_on_another_machine_is_brought_to_an_end_once_it_was_
     assert pad.get_fw_dict_by_id(number)["state"] == "READY"
 
 
+@pytest.mark.parametrize("submitter", ["here", "elsewhere"])
+def test_what_another_cluster_or_scheduler_may_have_in_its_queue_is_left_to_it(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    submitted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    submitter: str,
+) -> None:
+    """A submitter was killed when its batch job was submitted, and before it could say so."""
+    number = add(kind="site", code="vasp")
+    monkeypatch.setattr(reservation, "cluster_of", lambda _: "annex")
+    monkeypatch.setattr(reservation, "_note", lambda *_: None)
+    with monkeypatch.context() as there:
+        if submitter == "elsewhere":
+            another = replace(WorkerIdentity.of_this_process(), machine="another")
+            there.setattr(WorkerIdentity, "of_this_process", lambda: another)
+        fill(pad, "slurm", settings, Wanted(1))
+    monkeypatch.setattr(reservation, "_numbers_by_folder", dict)
+    monkeypatch.setattr(reservation, "stands_still", lambda *_: True)
+    for name in ("lab", None):
+        monkeypatch.setattr(reservation, "cluster_of", lambda _, name=name: name)
+        assert settle_half_made(pad, "slurm") == 0
+        assert pad.get_fw_dict_by_id(number)["state"] == "RESERVED"
+    monkeypatch.setattr(reservation, "cluster_of", lambda _: "annex")
+    assert settle_half_made(pad, "pbs") == 0, "nor is it of another scheduler"
+    assert settle_half_made(pad, "slurm") == 1, "its own knows no such job"
+    assert pad.get_fw_dict_by_id(number)["state"] == "READY"
+
+
+@pytest.mark.parametrize("first", ["number", "start", "end"])
+def test_a_reservation_is_not_given_up_once_its_job_is_known_or_has_begun(
+    pad: LaunchPad, add: Callable[..., int], tmp_path: Path, first: str
+) -> None:
+    """Between the look at a half-made reservation and the end of it anything may happen."""
+    number = add(kind="site", code="vasp")
+    worker = FWorker(name=WorkerIdentity.of_this_process().name)
+    _, launch_id = pad.reserve_fw(worker, str(tmp_path))
+    if first == "number":
+        reservation._note(pad, launch_id, "slurm", "77")
+    elif first == "start":
+        pad.checkout_fw(worker, str(tmp_path), fw_id=number)
+    before = pad.launches.find_one({"launch_id": launch_id})
+    assert reservation._let_go(pad, launch_id) == (first == "end")
+    if first == "end":
+        assert pad.get_fw_dict_by_id(number)["state"] == "READY"
+        reservation._note(pad, launch_id, "slurm", "77")
+        assert pad.get_reservation_id_from_fw_id(number) is None, "it has been given up"
+        return
+    assert pad.launches.find_one({"launch_id": launch_id}) == before
+    state = {"number": "RESERVED", "start": "RUNNING"}[first]
+    assert pad.get_fw_dict_by_id(number)["state"] == state
+
+
 def test_reservations_and_pilots_say_which_cluster_they_are_of(
     pad: LaunchPad,
     add: Callable[..., int],
