@@ -4,7 +4,8 @@
 starts in milliseconds. It starts the program in its own process group and reports how that ended.
 Its standard input is a pipe that the parent holds open: when the parent dies, however it dies, the
 pipe ends and this process ends its whole group, itself included. (`PR_SET_PDEATHSIG` would not do:
-it would end the program alone, and leave what that has started.)
+it would end the program alone, and leave what that has started.) Should this process be killed
+together with the parent, a fork of it does the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 POLL_SECONDS = 0.5
@@ -39,6 +41,8 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
     """
     fd = int(report_fd)
     os.set_inheritable(fd, False)
+    passed = [int(each) for each in filter(None, passed_fds.split(","))]
+    _leave_guard([fd, *passed])
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     try:
         program = os.posix_spawnp(
@@ -52,8 +56,8 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
     except OSError as error:
         os.write(fd, json.dumps({"not_started": error.strerror}).encode())
         sys.exit(NO_PROGRAM)
-    for passed in filter(None, passed_fds.split(",")):
-        os.close(int(passed))
+    for each in passed:
+        os.close(each)
     _, status, usage = os.wait4(program, 0)
     report = {
         "return_code": os.waitstatus_to_exitcode(status),
@@ -64,6 +68,25 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
     finally:
         # Not only the parent does: it may be gone, and this process must not end before the rest.
         end_session(os.getpid())
+
+
+def _leave_guard(not_its_own: Sequence[int]) -> None:
+    """Fork a process that ends the session once this one is gone, however it went.
+
+    Parameters
+    ----------
+    not_its_own
+        File descriptors whose other ends wait for their last holder.
+    """
+    supervisor = os.getpid()
+    if os.fork():
+        return
+    for each in not_its_own:
+        os.close(each)
+    while os.getppid() == supervisor:
+        time.sleep(POLL_SECONDS)
+    end_session(supervisor)
+    os._exit(0)
 
 
 def _follow_parent(parent: int) -> None:
@@ -79,12 +102,13 @@ def _follow_parent(parent: int) -> None:
 
 
 def end_session(session: int) -> None:
-    """Kill every process of a session; its leader must not have been waited for yet.
+    """Kill every process of a session, this one last.
 
+    Its number is another's only when all of them have ended and its leader has been waited for.
     MPI's launchers give each rank a process group of its own, so ending the group is not enough.
     """
     for process in session_members(session):
-        if process != session:
+        if process not in (session, os.getpid()):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
     with suppress(ProcessLookupError, PermissionError):

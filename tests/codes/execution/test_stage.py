@@ -122,7 +122,8 @@ def test_a_killed_supervisor_takes_the_program_with_it(
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             for process in processes_in(tmp_path):
-                if any("supervisor.py" in word for word in process.cmdline()):
+                supervises = any("supervisor.py" in word for word in process.cmdline())
+                if supervises and process.ppid() == os.getpid():  # its fork looks the same
                     process.kill()
                     return
 
@@ -150,6 +151,24 @@ def test_nothing_outlives_its_parent(
         time.sleep(0.02)
     assert len(processes_in(tmp_path)) >= 3
     parent.send_signal(stop)
+    parent.wait(10)
+    assert gone(tmp_path)
+
+
+def test_nothing_outlives_its_parent_and_its_supervisor_killed_at_once(
+    tmp_path: Path, gone: Callable[..., bool], processes_in: Callable[[Path], list[psutil.Process]]
+) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "log").exists() or not (tmp_path / "log").read_text():
+        assert time.monotonic() < deadline, "the program did not start"
+        time.sleep(0.02)
+    (supervisor,) = psutil.Process(parent.pid).children()
+    supervisor.suspend()  # so that it sees nothing of its parent's end
+    parent.kill()
+    supervisor.kill()
     parent.wait(10)
     assert gone(tmp_path)
 
