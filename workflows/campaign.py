@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fireworks import Workflow
@@ -18,6 +18,7 @@ from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.documents import Site
 from nearedge.schemas import SpectrumKind
 from nearedge.settings import Settings, get_settings
+from nearedge.store.batches import batches
 from nearedge.store.operations import operation
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
@@ -29,9 +30,6 @@ from nearedge.workflows.spectrum import (
     pack_of,
     plan_crystals,
 )
-
-_BATCH = 100
-"""Ids per question: of many, the embedded server takes the square of their number."""
 
 _PACK_ATOMS = 20_000
 """Most atoms that share a job, unless one crystal has more: its document has 200 bytes for each (a
@@ -174,11 +172,11 @@ def known_of(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     completed = store.completed(ids)
     failed: set[str] = set()
-    for batch in _batches(ids):
+    for batch in batches(ids):
         query = CalculationQuery(calculation_ids=batch, failed=True)
         failed.update(each.calculation_id for each in store.calculations(query))
     averages: set[str] = set()
-    for batch in _batches([crystal.average_id for crystal in plan]):
+    for batch in batches([crystal.average_id for crystal in plan]):
         query_averages = SpectrumQuery(spectrum_ids=batch, kind=SpectrumKind.AVERAGE)
         averages.update(row.spectrum_id for row in store.listing(query_averages))
     known = completed if rerun_failed else completed | failed
@@ -319,8 +317,3 @@ def _of_project(jobs: Sequence[QueuedJob], project: str | None) -> list[QueuedJo
     finds the result and costs nothing.
     """
     return [job for job in jobs if project is None or job.project == project]
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _BATCH):
-        yield ids[start : start + _BATCH]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.store.batches import batches
 
 PENDING = ("WAITING", "READY", "RESERVED", "RUNNING", "PAUSED")
 """States of a Firework whose work is still to come, or under way."""
@@ -20,9 +20,6 @@ and no index of the embedded server serves "not equal"."""
 
 PACK = "pack"
 """Kind of a job that computes the sites of several crystals."""
-
-_CHUNK = 100
-"""Ids per question: of many, the embedded server takes the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,9 @@ def queued(
     Calculations that no such Firework is about have no entry.
     """
     found: dict[str, list[QueuedJob]] = {}
-    for chunk in _chunks(calculation_ids):
-        wanted = set(chunk)
-        query = {f"spec.{SPEC_KEY}.calculation_id": {"$in": chunk}, "state": {"$in": list(states)}}
+    for batch in batches(dict.fromkeys(calculation_ids)):
+        wanted = set(batch)
+        query = {f"spec.{SPEC_KEY}.calculation_id": {"$in": batch}, "state": {"$in": list(states)}}
         fields = {"_id": 0, "fw_id": 1, "state": 1, f"spec.{SPEC_KEY}": 1}
         for stored in pad.fireworks.find(query, fields):
             about = stored["spec"][SPEC_KEY]
@@ -99,9 +96,3 @@ def state_counts(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
     if (completed := total - sum(counts.values())) > 0:
         counts["COMPLETED"] = completed
     return counts
-
-
-def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(dict.fromkeys(values))
-    while chunk := list(islice(remaining, _CHUNK)):
-        yield chunk

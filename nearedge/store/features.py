@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from bson import Binary
@@ -13,12 +12,12 @@ from pymongo import UpdateOne
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import SCHEMA_VERSION, content_hash, utc_now
 from nearedge.schemas.model import FeaturizerRef
+from nearedge.store.batches import batches
 from nearedge.store.blobs import BlobStore, blob_id
 from nearedge.store.operations import Document, MongoDatabase, operation
 
 FEATURES = "features"
 _INLINE = 2**18
-_BATCH = 100
 
 Features = NDArray[np.floating]
 """One row per site, in the order of the exact structure: shape ``(nsites, size)``."""
@@ -52,7 +51,7 @@ class FeatureStore:
             If stored features do not match their hash.
         """
         found: dict[str, Features] = {}
-        for batch in _batches(structure_keys):
+        for batch in batches(dict.fromkeys(structure_keys)):
             found |= self._whole(batch, featurizer)
         return found
 
@@ -78,7 +77,7 @@ class FeatureStore:
         for number, (key, _) in enumerate(places):
             numbers.setdefault(key, []).append(number)
         lacking = []
-        for batch in _batches(numbers):
+        for batch in batches(numbers):
             found = self._whole(batch, featurizer)
             for key in batch:
                 if key not in found:
@@ -91,7 +90,7 @@ class FeatureStore:
     def missing(self, structure_keys: Iterable[str], featurizer: FeaturizerRef) -> list[str]:
         """Return the keys of structures without these features, each once, reading none."""
         missing: list[str] = []
-        for batch in _batches(structure_keys):
+        for batch in batches(dict.fromkeys(structure_keys)):
             known = set(batch)
             for part in featurizer.parts or (featurizer,):
                 known &= self._known(batch, part)
@@ -170,13 +169,6 @@ class FeatureStore:
         found = list(self._features.find(condition))
         contents = self._blobs.get_many({str(f["blob"]) for f in found if f["blob"]})
         return {str(f["structure_key"]): _array(f, contents) for f in found}
-
-
-def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    """Return the keys, each once, some at a time."""
-    remaining = iter(dict.fromkeys(keys))
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
 
 
 def _id(structure_key: str, featurizer: FeaturizerRef) -> str:

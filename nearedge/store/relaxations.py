@@ -9,11 +9,10 @@ from pymongo import ASCENDING
 
 from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.relaxation import RelaxationDoc
+from nearedge.store.batches import batches
 from nearedge.store.blobs import BlobStore
 from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.packing import pack, unpack
-
-_BATCH = 2000
 
 
 class RelaxationStore:
@@ -46,19 +45,18 @@ class RelaxationStore:
     @operation
     def get_many(self, relaxation_ids: Iterable[str]) -> dict[str, RelaxationDoc]:
         """Return relaxations by id; those that are not there are left out."""
-        wanted = [str(each) for each in relaxation_ids]
         found = []
-        for start in range(0, len(wanted), _BATCH):
-            some = {"_id": {"$in": wanted[start : start + _BATCH]}}
-            found += list(self._documents.find(some))
+        for batch in batches(str(each) for each in relaxation_ids):
+            found += list(self._documents.find({"_id": {"$in": batch}}))
         read = unpack(RelaxationDoc, found, self._blobs)
         return {each.relaxation_id: each for each in read}
 
     @operation
     def add_project(self, relaxation_ids: Iterable[str], project: str) -> None:
         """File relaxations under a project."""
-        condition = {"_id": {"$in": [str(each) for each in relaxation_ids]}}
-        self._documents.update_many(condition, {"$addToSet": {"projects": project}})
+        for batch in batches(str(each) for each in relaxation_ids):
+            condition = {"_id": {"$in": batch}}
+            self._documents.update_many(condition, {"$addToSet": {"projects": project}})
 
     @operation
     def failed(

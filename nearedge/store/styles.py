@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from pymongo import DESCENDING, UpdateOne
 
 from nearedge.errors import DatabaseError
 from nearedge.schemas.styles import DescriptorsDoc, StylesDoc, descriptors_id
+from nearedge.store.batches import batches
 from nearedge.store.blobs import BlobStore
 from nearedge.store.learned import NamedStore
 from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.packing import pack, unpack
-
-_BATCH = 500
 
 
 class DescriptorStore:
@@ -29,8 +27,7 @@ class DescriptorStore:
     def get_many(self, structure_keys: Iterable[str], absorber: str) -> dict[str, DescriptorsDoc]:
         """Return the descriptors of many structures by key; those not computed are left out."""
         found: dict[str, DescriptorsDoc] = {}
-        keys = iter(dict.fromkeys(structure_keys))
-        while batch := list(islice(keys, _BATCH)):
+        for batch in batches(dict.fromkeys(structure_keys)):
             condition = {"_id": {"$in": [descriptors_id(key, absorber) for key in batch]}}
             stored = list(self._documents.find(condition))
             found |= {
