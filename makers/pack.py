@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self, cast
 
 from jobflow.core.job import job
 from jobflow.core.maker import Maker
@@ -14,8 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core.structure import Structure
 
 from nearedge.codes import get_code
-from nearedge.errors import DatabaseError, DatabaseUnavailable, LaunchGivenUp, NearEdgeError
-from nearedge.launch.token import note_progress, refuse_given_up
+from nearedge.errors import DatabaseUnavailable
 from nearedge.makers.average import (
     AverageMaker,
     AverageOutcome,
@@ -24,34 +21,14 @@ from nearedge.makers.average import (
     average_sites,
 )
 from nearedge.makers.documents import Site, describe_site
-from nearedge.makers.leftover import save_leftover
-from nearedge.makers.simulation import (
-    SimulationMaker,
-    SiteOutcome,
-    clear_away,
-    outcome_of_site,
-    refuse_lost_outcome,
-)
-from nearedge.makers.storing import discard, patiently
+from nearedge.makers.packed_sites import PackedSites
+from nearedge.makers.simulation import SimulationMaker, SiteOutcome, refuse_lost_outcome
+from nearedge.makers.storing import Repeats
 from nearedge.schemas import CalculationDoc, SourceRef, SpectrumDoc, StructureDoc
-from nearedge.settings import Settings, get_settings
-from nearedge.store.claims import Claim, Claims
+from nearedge.settings import get_settings
 from nearedge.store.connection import connect
-from nearedge.store.queries import CalculationQuery
-from nearedge.store.records import Record
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.checks import check_structure
-
-log = logging.getLogger(__name__)
-
-STORE_SECONDS = 20.0
-"""Results are stored so long after the first of them is there, at the latest after the next one."""
-
-STORE_RECORDS = 50
-"""Results that are stored together at most."""
-
-KEEP_SECONDS = 1.0
-"""A result that took less is not kept on the disk until it is stored: to compute it is as fast."""
 
 
 class PackOutcome(BaseModel):
@@ -78,16 +55,17 @@ class PackMaker(Maker):
         Computes each site.
     average_maker
         Averages each crystal.
-    submitted
-        When the job was made, in seconds since 1970. With `rerun_failed` a failure that was
-        recorded later is not computed again: the job itself did, before it was interrupted. The
-        clocks of who submits and who computes are taken to agree.
     """
 
     name: str = "pack"
     site_maker: SimulationMaker = field(default_factory=SimulationMaker)
     average_maker: AverageMaker = field(default_factory=AverageMaker)
-    submitted: float = field(default_factory=time.time)
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Self:
+        """Read what a job stores; before 23 November 2026 that named a time of day as well."""
+        known = {name: value for name, value in d.items() if name != "submitted"}
+        return cast("Self", super().from_dict(known))
 
     @job(output_schema=PackOutcome)
     def make(
@@ -96,6 +74,8 @@ class PackMaker(Maker):
         sources: list[SourceRef],
         indices: list[list[int]],
         shares: list[list[SiteShare]],
+        failures: dict[str, str] | None = None,
+        instead_of: dict[str, str] | None = None,
     ) -> PackOutcome:
         """Return what became of all sites; as a job, when called on a maker.
 
@@ -111,22 +91,38 @@ class PackMaker(Maker):
             The sites that are to be computed in each.
         shares
             All symmetry-unique absorbers of each, for its average.
+        failures
+            With `rerun_failed`: the failures that are computed again, by calculation, each as
+            `failure_told` gives it. One that is recorded later is the job's own, from before it
+            was interrupted, or another's that ran meanwhile, and is left as it is. None: all are
+            computed again.
+        instead_of
+            The failed calculations that others repeat with other parameters, by these.
         """
         refuse_lost_outcome()
-        sites = [
-            site
-            for structure, source, wanted, of_crystal in zip(
-                structures, sources, indices, shares, strict=True
-            )
-            for site in self._sites(structure, source, wanted, of_crystal)
-        ]
-        work = _Work(self.site_maker, get_settings(), self.submitted)
+        work = PackedSites(
+            self.site_maker, get_settings(), self._repeats(failures), instead_of or {}
+        )
+        sites: list[Site] = []
+        for structure, source, wanted, of_crystal in zip(
+            structures, sources, indices, shares, strict=True
+        ):
+            with work.errors.kept(source.label):
+                sites += self._sites(structure, source, wanted, of_crystal)
         work.do(sites)
         averages = _averages(work, shares, self.average_maker.project)
-        work.errors.raise_first()
+        work.errors.raise_one()
         return PackOutcome(
             sites=[work.outcomes[site.calculation_id] for site in sites], averages=averages
         )
+
+    def _repeats(self, failures: Mapping[str, str] | None) -> Repeats:
+        def repeats(found: CalculationDoc) -> bool:
+            if found.completed or not self.site_maker.rerun_failed:
+                return False
+            return failures is None or failures.get(found.calculation_id) == failure_told(found)
+
+        return repeats
 
     def _sites(
         self,
@@ -152,195 +148,13 @@ class PackMaker(Maker):
         ]
 
 
-class _Errors:
-    """The errors that single sites and averages ended by, while the others went on."""
-
-    def __init__(self) -> None:
-        self.of: list[str] = []
-        self._first: Exception | None = None
-
-    @contextmanager
-    def kept(self, name: str) -> Iterator[None]:
-        """Keep an error of what is called `name`, unless the others would meet it as well."""
-        try:
-            yield
-        except (DatabaseUnavailable, LaunchGivenUp):
-            raise
-        except Exception as error:
-            log.warning("%s ended by an error: %s", name, error)
-            self.of.append(name)
-            # Only one: each keeps alive what its run had in memory.
-            self._first = self._first or error
-
-    def raise_first(self) -> None:
-        """Raise the first error, if there is one, and say of how many it is one."""
-        if self._first is None:
-            return
-        more = f" and {len(self.of) - 10} more" if len(self.of) > 10 else ""
-        self._first.add_note(
-            f"Of this pack {len(self.of)} ended by an error, this one first: "
-            f"{', '.join(self.of[:10])}{more}. The others are stored."
-        )
-        raise self._first
-
-
-class _Work:
-    """The sites of a pack: what is known of them, and what is computed and not stored yet.
-
-    Attributes
-    ----------
-    outcomes
-        Of the sites that are over, by calculation.
-    spectra
-        Of the sites that were computed here, by calculation.
-    errors
-        Of the sites that are not recorded because of one; by their calculations.
-    """
-
-    def __init__(self, maker: SimulationMaker, settings: Settings, submitted: float) -> None:
-        self.settings = settings
-        self.outcomes: dict[str, SiteOutcome] = {}
-        self.spectra: dict[str, SpectrumDoc] = {}
-        self.errors = _Errors()
-        self._maker = maker
-        self._submitted = submitted
-        self._gathered: list[tuple[Site, Record]] = []
-        self._since = 0.0
-
-    def do(self, sites: Sequence[Site]) -> None:
-        """Compute what is not known; what others compute now is waited for at the end."""
-        database = connect(self.settings)
-        open_ones = self._unrecorded(SpectraStore(database), sites)
-        with Claims(database).hold_free([site.calculation_id for site in open_ones]) as claim:
-            mine = [site for site in open_ones if site.calculation_id in claim.calculation_ids]
-            # Whoever held a claim before us may have finished it.
-            self._compute(self._unrecorded(SpectraStore(database), mine), claim)
-        for site in sites:
-            this = site.calculation_id
-            if this not in self.outcomes and this not in self.errors.of:
-                with self.errors.kept(this):
-                    self.outcomes[this] = self._maker.outcome_of(site, self.settings)
-
-    def _unrecorded(self, store: SpectraStore, sites: Sequence[Site]) -> list[Site]:
-        """Return the sites of which nothing is recorded; note the outcomes of the others.
-
-        Failures that are to be computed again are neither: one by one, after all others.
-        """
-        ids = [site.calculation_id for site in sites]
-        recorded = {
-            each.calculation_id: each
-            for each in store.calculations(CalculationQuery(calculation_ids=ids))
-        }
-        to_file: list[str] = []
-        project = self._maker.project
-        for site in sites:
-            found = recorded.get(site.calculation_id)
-            if found is None or self._to_repeat(found):
-                continue
-            self.outcomes[site.calculation_id] = outcome_of_site(site, found)
-            if project is not None and project not in found.projects:
-                to_file.append(site.calculation_id)
-        if project is not None and to_file:
-            store.add_project(to_file, project)
-        return [site for site in sites if site.calculation_id not in recorded]
-
-    def _to_repeat(self, found: CalculationDoc) -> bool:
-        earlier = found.created_at.timestamp() < self._submitted
-        return self._maker.rerun_failed and not found.completed and earlier
-
-    def _compute(self, sites: Sequence[Site], claim: Claim) -> None:
-        store = SpectraStore(connect(self.settings))
-        try:
-            for site in sites:
-                self._since = self._since if self._gathered else time.monotonic()
-                began = time.monotonic()
-                with self.errors.kept(site.calculation_id):
-                    record = self._maker.attempt(store, site, self.settings, claim.progress)
-                    self._gathered.append((site, record))
-                    if time.monotonic() - began > KEEP_SECONDS:
-                        save_leftover(self.settings.runs / site.calculation_id, record)
-                waited = time.monotonic() - self._since
-                if waited > STORE_SECONDS or len(self._gathered) >= STORE_RECORDS:
-                    self._store(claim, self._maker.patience)
-            self._store(claim, self._maker.patience)
-        except BaseException:
-            # What is done is stored before what ends the job goes on its way.
-            with suppress(NearEdgeError):
-                self._store(claim, 0.0)
-            raise
-
-    def _store(self, claim: Claim, patience: float) -> None:
-        """Store what has gathered; where that cannot be, all of it that can be stored."""
-        try:
-            self._store_first(len(self._gathered), claim, patience)
-        except (DatabaseUnavailable, LaunchGivenUp):
-            raise
-        except Exception:
-            while self._gathered:
-                site, record = self._gathered[0]
-                with self.errors.kept(site.calculation_id):
-                    self._store_first(1, claim, patience)
-                if site.calculation_id in self.errors.of:
-                    save_leftover(self.settings.runs / site.calculation_id, record)
-                    self._gathered = self._gathered[1:]
-
-    def _store_first(self, number: int, claim: Claim, patience: float) -> None:
-        """Store the first that have gathered, as a single site's result (`store_patiently`)."""
-        gathered = self._gathered[:number]
-        if not gathered:
-            return
-        refused: set[str] = set()
-
-        def conclude() -> None:
-            refused.update(self._conclude([record for _, record in gathered], claim))
-
-        try:
-            patiently(conclude, patience)
-        except LaunchGivenUp:
-            for _, record in self._gathered:
-                discard(record, self.settings)
-            self._gathered = []
-            raise
-        except DatabaseUnavailable:
-            for site, record in self._gathered:
-                save_leftover(self.settings.runs / site.calculation_id, record)
-            raise
-        self._gathered = self._gathered[number:]
-        for site, record in gathered:
-            if site.calculation_id in refused:
-                log.warning("The result of %s came late and is not kept.", site.label)
-                discard(record, self.settings)
-                continue
-            clear_away(record, self.settings)
-            self.outcomes[site.calculation_id] = outcome_of_site(site, record.calculation)
-            if record.spectrum is not None:
-                self.spectra[site.calculation_id] = record.spectrum
-        # Others may wait for them. Where the database is away, all are released at the end.
-        with suppress(DatabaseError):
-            claim.release_some([site.calculation_id for site, _ in gathered])
-
-    def _conclude(self, records: Sequence[Record], claim: Claim) -> set[str]:
-        """Write records; return the calculations whose results are not kept."""
-        # Connected anew each time: an embedded server may come back on another port.
-        database = connect(self.settings)
-        refuse_given_up(database.client[self.settings.launchpad_database])
-        store = SpectraStore(database)
-        held = claim.held()
-        kept = [record for record in records if record.calculation.calculation_id in held]
-        refused = {record.calculation.calculation_id for record in records} - held
-        refused |= store.conclude_many(kept, claim.owner)
-        if len(refused) < len(records):
-            note_progress()
-        project = self._maker.project
-        # A result left over from another project's job is this one's as well.
-        other = [r.calculation for r in kept if project not in r.calculation.projects]
-        if project is not None and other:
-            store.add_project([each.calculation_id for each in other], project)
-        return refused
+def failure_told(failed: CalculationDoc) -> str:
+    """Return what tells a stored failure from every other one of the same calculation."""
+    return failed.created_at.isoformat()
 
 
 def _averages(
-    work: _Work, crystals: Sequence[Sequence[SiteShare]], project: str | None
+    work: PackedSites, crystals: Sequence[Sequence[SiteShare]], project: str | None
 ) -> list[AverageOutcome]:
     """Average each crystal; those whose sites are all of this pack are stored together.
 
@@ -365,5 +179,17 @@ def _averages(
                     spectrum_id=average.spectrum_id, state=average.state, covered=average.covered
                 )
             )
-    store.put_averages(whole)
+    _put(store, whole, work)
     return outcomes
+
+
+def _put(store: SpectraStore, averages: Sequence[SpectrumDoc], work: PackedSites) -> None:
+    """Store averages; where that cannot be, all of them that can be stored."""
+    try:
+        store.put_averages(averages)
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        for average in averages:
+            with work.errors.kept(f"the average of {average.calculation_ids[0]}"):
+                store.put_average(average)

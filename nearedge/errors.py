@@ -96,10 +96,6 @@ class LaunchGivenUp(LaunchError):
     """A launch was given up, its job put back: what it would still write is refused."""
 
 
-class ResultRefused(DatabaseError):
-    """A result that came late: its claim is another's by now, or another has stored one."""
-
-
 class JobRefused(LaunchError):
     """A job of the queue names, or asks for, what no job of NearEdge does; it is not run."""
 

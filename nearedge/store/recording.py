@@ -14,7 +14,6 @@ from typing import Self
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 
-from nearedge.errors import ResultRefused
 from nearedge.schemas.calculation import COMPLETED, CalculationDoc
 from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
 from nearedge.schemas.structure import StructureDoc
@@ -56,26 +55,10 @@ class Recorder:
         new = self._write(fresh, present)
         return RecordCounts(new, len(records) - new)
 
-    def conclude(self, record: Record, seen: CalculationDoc | None, attempt: str) -> None:
+    def conclude(
+        self, records: Sequence[Record], seen: Mapping[str, CalculationDoc], attempt: str
+    ) -> set[str]:
         """Write what one attempt gave; see `SpectraStore.conclude`."""
-        if record.structure is not None:
-            self.put_structures([record.structure])
-        packed = _Packed.of(record)
-        self._blobs.put_many(packed.blobs, attempt=attempt)
-        if packed.spectrum is not None:
-            _put(self._spectra, [packed.spectrum])
-        if not self._replace_seen(packed.calculation, seen) and self._refused(packed, attempt):
-            raise ResultRefused(
-                f"The result of calculation {packed.name} came late and is not kept: another "
-                "attempt has recorded its own. Nothing needs to be done."
-            )
-        if packed.spectrum is None:
-            self._drop_spectra_of_failures([packed.name])
-        else:  # a late failure elsewhere may have removed it between the two writes
-            _bulk(self._spectra, [_insert(packed.spectrum)])
-
-    def conclude_many(self, records: Sequence[Record], attempt: str) -> set[str]:
-        """Write what one attempt gave of many; see `SpectraStore.conclude_many`."""
         self.put_structures(r.structure for r in records if r.structure is not None)
         packed = {each.name: each for each in map(_Packed.of, records)}
         blobs: dict[str, bytes] = {}
@@ -83,9 +66,14 @@ class Recorder:
             blobs |= each.blobs
         self._blobs.put_many(blobs, attempt=attempt)
         _put(self._spectra, [each.spectrum for each in packed.values() if each.spectrum])
-        present = insert_missing(self._calculations, [e.calculation for e in packed.values()])
-        names = [str(calculation["_id"]) for calculation in present]
-        refused = {name for name in names if self._refused(packed[name], attempt)}
+        fresh = [each.calculation for name, each in packed.items() if name not in seen]
+        late = {str(each["_id"]) for each in insert_missing(self._calculations, fresh)}
+        late |= {
+            name
+            for name in packed.keys() & seen.keys()
+            if not self._replace_seen(packed[name].calculation, seen[name])
+        }
+        refused = {name for name in late if self._refused(packed[name], attempt)}
         kept = [each for name, each in packed.items() if name not in refused]
         self._drop_spectra_of_failures([each.name for each in kept if each.spectrum is None])
         self._restore(each.spectrum for each in kept if each.spectrum is not None)
@@ -109,10 +97,8 @@ class Recorder:
             del written[each]
         _bulk(self._spectra, [_insert(each) for each in written.values()])
 
-    def _replace_seen(self, calculation: Document, seen: CalculationDoc | None) -> bool:
+    def _replace_seen(self, calculation: Document, seen: CalculationDoc) -> bool:
         """Write a calculation if what is recorded of it is what was seen; return whether it was."""
-        if seen is None:
-            return not insert_missing(self._calculations, [calculation])
         as_seen = {"_id": calculation["_id"], **_attempt(seen.model_dump())}
         content = {k: v for k, v in calculation.items() if k not in ("_id", "projects")}
         return self._calculations.update_one(as_seen, {"$set": content}).matched_count == 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Self, TypeVar
 
 from pymongo import ASCENDING
@@ -15,6 +14,7 @@ from nearedge.schemas.spectrum import SpectrumDoc, site_spectrum_id
 from nearedge.schemas.structure import StructureDoc
 from nearedge.settings import Settings
 from nearedge.store.abbreviated import whole_id
+from nearedge.store.batches import batches
 from nearedge.store.blobs import PREFIX, BlobStore
 from nearedge.store.connection import connect
 from nearedge.store.indexes import ensure_indexes
@@ -28,14 +28,11 @@ from nearedge.store.records import Record, RecordCounts, Restart, SpectrumRow
 __all__ = ["Record", "RecordCounts", "Restart", "SpectraStore", "SpectrumRow"]
 
 D = TypeVar("D", bound=Document)
-T = TypeVar("T")
 
 _WRITE_BATCH = 200
 _WRITE_POINTS = 1_000_000
 """Energies of the spectra of one batch: 16 MB of arrays in the database's form."""
 _READ_BATCH = 200
-_ID_BATCH = 100
-"""Of many ids, the embedded server takes the square of their number."""
 _ORDER = ("formula", "structure_key", "absorber", "edge", "code", "protocol", "absorbing_index")
 """What listings are sorted by, then by id: stable, and the sites of a crystal stay together."""
 
@@ -88,28 +85,20 @@ class SpectraStore:
         """
         return self.record_many([Record(calculation, spectrum, structure)]).new == 1
 
-    @operation
-    def conclude(self, record: Record, seen: CalculationDoc | None, attempt: str) -> None:
-        """Store what an attempt gave, if nothing was recorded of its calculation meanwhile.
+    def conclude(
+        self, records: Iterable[Record], seen: Mapping[str, CalculationDoc], attempt: str
+    ) -> set[str]:
+        """Store what an attempt gave, where nothing was recorded of a calculation meanwhile.
 
         Parameters
         ----------
-        record
-            A result, or a failure that has a name.
+        records
+            Results, and failures that have names, each of another calculation.
         seen
-            What was recorded when the attempt began: None, or a failure that it is to replace.
+            What was recorded when the attempt began, by calculation: failures that it is to
+            replace. Nothing was recorded of the others.
         attempt
             A name that no other attempt has.
-
-        Raises
-        ------
-        ResultRefused
-            If another attempt was faster; nothing of this one is left then.
-        """
-        self._recorder.conclude(Record(*record).checked(), seen, attempt)
-
-    def conclude_many(self, records: Iterable[Record], attempt: str) -> set[str]:
-        """Store what an attempt gave of calculations that nothing was recorded of when it began.
 
         Returns
         -------
@@ -118,7 +107,7 @@ class SpectraStore:
         """
         refused: set[str] = set()
         for batch in _write_batches(records):
-            refused |= self._conclude_batch(batch, attempt)
+            refused |= self._conclude_batch(batch, seen, attempt)
         return refused
 
     def record_many(self, records: Iterable[Record]) -> RecordCounts:
@@ -132,16 +121,16 @@ class SpectraStore:
         """Store a crystal's average; it replaces an incomplete one that covers no more sites."""
         self.put_averages([average])
 
-    @operation
-    def put_averages(self, averages: Sequence[SpectrumDoc]) -> None:
-        """Store many averages; see `put_average`."""
-        self._recorder.put_averages(averages)
+    def put_averages(self, averages: Iterable[SpectrumDoc]) -> None:
+        """Store many averages in batches; see `put_average`."""
+        for batch in batches(averages):
+            self._put_averages(batch)
 
     @operation
     def add_project(self, calculation_ids: Sequence[str], project: str) -> None:
         """Add calculations, and every spectrum made from them, to a project."""
         update = {"$addToSet": {"projects": project}}
-        for batch in _batches(calculation_ids, _ID_BATCH):
+        for batch in batches(calculation_ids):
             self.database["spectra"].update_many({"calculation_ids": {"$in": batch}}, update)
             self.database["calculations"].update_many({"_id": {"$in": batch}}, update)
 
@@ -206,7 +195,7 @@ class SpectraStore:
     def completed(self, calculation_ids: Iterable[str]) -> set[str]:
         """Return those of the calculations that are completed."""
         found: set[str] = set()
-        for batch in _batches(calculation_ids, _ID_BATCH):
+        for batch in batches(calculation_ids):
             found.update(self._completed(batch))
         return found
 
@@ -234,7 +223,7 @@ class SpectraStore:
     def structures(self, structure_keys: Iterable[str]) -> dict[str, StructureDoc]:
         """Return exact structures by key; those that are not there are left out."""
         found: dict[str, StructureDoc] = {}
-        for batch in _batches(structure_keys, _READ_BATCH):
+        for batch in batches(structure_keys, _READ_BATCH):
             found |= {s.structure_key: s for s in self._batch(StructureDoc, batch)}
         return found
 
@@ -289,8 +278,14 @@ class SpectraStore:
     # ---- inside
 
     @operation
-    def _conclude_batch(self, records: Sequence[Record], attempt: str) -> set[str]:
-        return self._recorder.conclude_many(records, attempt)
+    def _conclude_batch(
+        self, records: Sequence[Record], seen: Mapping[str, CalculationDoc], attempt: str
+    ) -> set[str]:
+        return self._recorder.conclude(records, seen, attempt)
+
+    @operation
+    def _put_averages(self, averages: Sequence[SpectrumDoc]) -> None:
+        self._recorder.put_averages(averages)
 
     @operation
     def _record_batch(self, records: Sequence[Record]) -> RecordCounts:
@@ -315,7 +310,7 @@ class SpectraStore:
 
     def _many(self, cls: type[D], query: Query, *, limit: int | None, skip: int) -> Iterator[D]:
         # Ids first, documents in batches: a slow reader holds no cursor that the server forgets.
-        for batch in _batches(self._ids(cls, query, limit=limit, skip=skip), _READ_BATCH):
+        for batch in batches(self._ids(cls, query, limit=limit, skip=skip), _READ_BATCH):
             yield from self._batch(cls, batch)
 
     @operation
@@ -364,10 +359,4 @@ def _write_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
             yield batch
             batch, points = [], 0
     if batch:
-        yield batch
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
         yield batch

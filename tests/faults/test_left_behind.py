@@ -39,9 +39,10 @@ from nearedge.store.recording import Recorder
 packing.TEXT_LIMIT = 10
 conclude = Recorder.conclude
 
-def with_a_blob_of_its_own(self, record, *more):
-    record.calculation.inputs["of this attempt alone"] = "x" * 1000
-    return conclude(self, record, *more)
+def with_a_blob_of_its_own(self, records, *more):
+    for record in records:
+        record.calculation.inputs["of this attempt alone"] = "x" * 1000
+    return conclude(self, records, *more)
 
 Recorder.conclude = with_a_blob_of_its_own
 

@@ -25,9 +25,9 @@ Molecule = Callable[[str], LoadedStructure]
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 _ALL_ARE_KEPT = """
-from nearedge.makers import pack
-pack.KEEP_SECONDS = 0.0
-pack.STORE_SECONDS = 1e6
+from nearedge.makers import packed_sites
+packed_sites.KEEP_SECONDS = 0.0
+packed_sites.STORE_SECONDS = 1e6
 """
 
 

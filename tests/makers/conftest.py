@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 
 from nearedge import codes
 from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
-from nearedge.makers import average, simulation, storing
+from nearedge.makers import attempt, average, pack, packed_sites, simulation, storing
 from nearedge.schemas import Parameter
 from nearedge.schemas.spectrum import EnergyReference
 from nearedge.settings import Settings, get_settings
@@ -94,7 +94,7 @@ def in_memory(
     memory_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Settings]:
     """Let the makers connect to `memory_database`, and run in a folder of the test's own."""
-    for room in (simulation, storing, average):
+    for room in (simulation, attempt, storing, average, pack, packed_sites):
         monkeypatch.setattr(room, "connect", lambda settings: memory_database)
     monkeypatch.setenv("NEAREDGE_RUN_DIR", str(tmp_path / "runs"))
     get_settings.cache_clear()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import pytest
 
 from nearedge.errors import CodeError, DatabaseError, LaunchGivenUp, ResourceError
 from nearedge.launch import token
-from nearedge.makers import pack, simulation
+from nearedge.makers import packed_sites, simulation, storing
 from nearedge.makers.average import AverageMaker, average_sites
 from nearedge.makers.leftover import RESULT
-from nearedge.makers.pack import PackMaker, PackOutcome
+from nearedge.makers.pack import PackMaker, PackOutcome, failure_told
 from nearedge.makers.simulation import SimulationMaker
 from nearedge.schemas import COMPLETED, StructureDoc
+from nearedge.schemas.document import utc_now
 from nearedge.settings import Settings
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase
@@ -31,10 +32,7 @@ FORMULAS = ("CO", "CCO", "OCO")
 
 
 @pytest.fixture
-def store(
-    memory_database: MongoDatabase, in_memory: Settings, fake: object, monkeypatch: Any
-) -> SpectraStore:
-    monkeypatch.setattr(pack, "connect", lambda settings: memory_database)
+def store(memory_database: MongoDatabase, in_memory: Settings, fake: object) -> SpectraStore:
     return SpectraStore(memory_database)
 
 
@@ -43,12 +41,15 @@ def compute(store: SpectraStore, molecule: Molecule) -> Callable[..., PackOutcom
     """Return what does the job of a pack of all oxygens, without jobflow."""
 
     def run(
-        formulas: Sequence[str] = FORMULAS, *, submitted: float | None = None, **options: object
+        formulas: Sequence[str] = FORMULAS,
+        *,
+        failures: dict[str, str] | None = None,
+        instead_of: dict[str, str] | None = None,
+        **options: object,
     ) -> PackOutcome:
         loaded = [molecule(formula) for formula in formulas]
         site_maker = SimulationMaker(code="fake", project="p", patience=0.0, **options)  # type: ignore[arg-type]
         maker = PackMaker(site_maker=site_maker, average_maker=AverageMaker(project="p"))
-        maker.submitted = submitted or maker.submitted
         crystals = [
             plan_sites(
                 site_maker, StructureDoc.from_structure(each.structure, each.source), "O", "K"
@@ -62,6 +63,8 @@ def compute(store: SpectraStore, molecule: Molecule) -> Callable[..., PackOutcom
             [each.source for each in loaded],
             [[site.absorbing_index for site in sites] for sites in crystals],
             [shares(sites) for sites in crystals],
+            failures,
+            instead_of,
         )
         assert isinstance(outcome, PackOutcome)
         return outcome
@@ -70,6 +73,12 @@ def compute(store: SpectraStore, molecule: Molecule) -> Callable[..., PackOutcom
 
 
 Compute = Callable[..., PackOutcome]
+
+
+def told(store: SpectraStore) -> dict[str, str]:
+    """Return what the store holds of failures, as a submission finds it."""
+    failed = store.calculations(CalculationQuery(failed=True))
+    return {each.calculation_id: failure_told(each) for each in failed}
 
 
 def stored(store: SpectraStore) -> list[dict[str, Any]]:
@@ -107,18 +116,23 @@ def test_a_pack_leaves_the_documents_that_single_jobs_leave(
     assert stored(store) == packed
 
 
-def test_progress_is_what_a_launch_has_stored_itself(compute: Compute, fake: Any) -> None:
+def test_progress_is_what_a_launch_has_stored_and_the_next_one_does_not_repeat(
+    store: SpectraStore, compute: Compute, fake: Any
+) -> None:
     def fail(run_dir: Path) -> None:
         raise CodeError("idle_timeout", "Idle.")
 
     fake.behaviour = fail
-    for rerun_failed in (False, True):  # stored together, and one by one
+
+    def progresses(**options: Any) -> bool:
         token.let_go()
-        compute(rerun_failed=rerun_failed)
-        assert token.has_progressed()
-    token.let_go()
-    compute()
-    assert not token.has_progressed()
+        compute(**options)
+        return token.has_progressed()
+
+    assert progresses()
+    assert not progresses(), "all is known"
+    assert progresses(rerun_failed=True, failures=told(store))
+    assert not progresses(rerun_failed=True), "it says not which, and would repeat them for ever"
 
 
 def test_what_is_known_is_not_computed_again(compute: Compute, fake: Any) -> None:
@@ -146,7 +160,7 @@ def test_a_site_that_fails_by_name_is_recorded_and_the_others_go_on(
 
 
 def test_an_interrupted_repetition_of_failures_repeats_none_of_them_twice(
-    compute: Compute, fake: Any
+    store: SpectraStore, compute: Compute, fake: Any
 ) -> None:
     def fail(run_dir: Path) -> None:
         if len(fake.runs) == 6:
@@ -155,14 +169,16 @@ def test_an_interrupted_repetition_of_failures_repeats_none_of_them_twice(
 
     fake.behaviour = fail
     compute()
-    time.sleep(0.002)  # a document's time has milliseconds
-    submitted = time.time()
+    # By the clock of who computed them, which is an hour fast.
+    later = {"$set": {"created_at": utc_now() + timedelta(hours=1)}}
+    store.database["calculations"].update_many({}, later)
+    failures = told(store)
     with pytest.raises(KeyboardInterrupt):
-        compute(submitted=submitted, rerun_failed=True)
+        compute(failures=failures, rerun_failed=True)
     assert len(fake.runs) == 3 + 3, "the third is interrupted"
-    compute(submitted=submitted, rerun_failed=True)
+    compute(failures=failures, rerun_failed=True)
     assert len(fake.runs) == 3 + 3 + 1
-    compute(rerun_failed=True)
+    compute(failures=told(store), rerun_failed=True)
     assert len(fake.runs) == 3 + 3 + 1 + 3, "another job repeats them all"
 
 
@@ -184,7 +200,7 @@ def test_a_site_that_ends_by_an_error_takes_none_of_the_others_along(
     fake.behaviour = fail
     with pytest.raises(type(error)) as raised:
         compute()
-    assert raised.value.__notes__[0].startswith("Of this pack 1 ended by an error, this one first")
+    assert raised.value.__notes__[0].startswith("Of this pack 1 ended by such errors: ")
     assert len(fake.runs) == 3
     assert store.count(CalculationQuery(state=COMPLETED)) == 2
     assert store.count(SpectrumQuery(kind="average")) == 2, "of the crystals that are complete"
@@ -204,16 +220,16 @@ def test_a_result_that_cannot_be_stored_takes_none_of_the_others_along(
     in_memory: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    conclude, refused = SpectraStore.conclude_many, list[str]()
+    conclude, refused = SpectraStore.conclude, list[str]()
 
-    def refuse_second(self: SpectraStore, records: Sequence[Record], attempt: str) -> set[str]:
+    def refuse_second(self: SpectraStore, records: Sequence[Record], *more: Any) -> set[str]:
         second = fake.runs[1][1].parent.name
         if second in [each.calculation.calculation_id for each in records]:
             refused.append(second)
             raise DatabaseError("A document is too large.")
-        return conclude(self, records, attempt)
+        return conclude(self, records, *more)
 
-    monkeypatch.setattr(SpectraStore, "conclude_many", refuse_second)
+    monkeypatch.setattr(SpectraStore, "conclude", refuse_second)
     with pytest.raises(DatabaseError, match="too large"):
         compute()
     assert len(refused) == 2, "with the others, and by itself"
@@ -247,7 +263,7 @@ def test_a_pack_that_was_given_up_stores_nothing_and_leaves_no_files(
     def refuse(database: object) -> None:
         raise LaunchGivenUp("another has it")
 
-    monkeypatch.setattr(pack, "refuse_given_up", refuse)
+    monkeypatch.setattr(storing, "refuse_given_up", refuse)
     with pytest.raises(LaunchGivenUp):
         compute()
     assert store.count(CalculationQuery()) == store.count(SpectrumQuery()) == 0
@@ -283,7 +299,7 @@ def test_a_site_that_another_computes_is_waited_for_and_not_computed_twice(
 def test_what_is_stored_is_claimed_no_longer_while_the_pack_goes_on(
     store: SpectraStore, compute: Compute, fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack, "STORE_RECORDS", 1)
+    monkeypatch.setattr(packed_sites, "STORE_RECORDS", 1)
     claimed: list[int] = []
     fake.behaviour = lambda run_dir: claimed.append(len(Claims(store.database).live()))
     assert [each.state for each in compute().sites] == [COMPLETED] * 3

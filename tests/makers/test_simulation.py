@@ -25,7 +25,7 @@ from nearedge.errors import (
     ResourceError,
     StructureError,
 )
-from nearedge.makers import simulation
+from nearedge.makers import simulation, storing
 from nearedge.makers.feff import FeffMaker
 from nearedge.makers.simulation import SimulationMaker, SiteOutcome
 from nearedge.settings import Settings
@@ -200,10 +200,10 @@ def away(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     conclude = SpectraStore.conclude
     left = iter(range(times))
 
-    def flaky(self: SpectraStore, *arguments: Any) -> None:
+    def flaky(self: SpectraStore, *arguments: Any) -> set[str]:
         if next(left, None) is not None:
             raise DatabaseUnavailable("No database answers.")
-        conclude(self, *arguments)
+        return conclude(self, *arguments)
 
     monkeypatch.setattr(SpectraStore, "conclude", flaky)
 
@@ -212,7 +212,7 @@ def test_a_finished_result_waits_for_the_database(
     maker: SimulationMaker, molecule: Molecule, fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(simulation.time, "sleep", pauses.append)
+    monkeypatch.setattr(storing.time, "sleep", pauses.append)
     maker.patience = 60.0
     away(4, monkeypatch)
     assert compute(maker, molecule("CO")).completed
