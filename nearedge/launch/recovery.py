@@ -21,11 +21,11 @@ from fireworks.core.launchpad import LaunchPad
 from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import find_scheduler
 from nearedge.launch.conditional import LOCK_SECONDS
-from nearedge.launch.failures import fizzled_launches, from_outside, last_error, machine_fault
-from nearedge.launch.fencing import GIVEN_UP, FencedLaunchPad
+from nearedge.launch.failures import fizzled_launches, machine_fault
+from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.liveness import AskScheduler, Gone
+from nearedge.launch.liveness import AskScheduler
 from nearedge.launch.queue_state import NOT_COMPLETED
 from nearedge.launch.reconcile import (
     ABANDONED,
@@ -41,6 +41,7 @@ from nearedge.launch.reconcile import (
 )
 from nearedge.launch.scheduler import states_of
 from nearedge.launch.submission import withdraw_torn
+from nearedge.launch.tries import last_word, set_apart
 from nearedge.settings import get_settings
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase, operation
@@ -51,28 +52,6 @@ launch, was abandoned."""
 
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
-
-_PATIENCE = 10
-"""How many times as often as `tries` a job may be stopped or lose its database: an outage is no
-job's fault, but a job may look for a database of its own that never answers."""
-
-_LEFT_BY = "reconcile"
-"""What a launch names as its worker that `FencedLaunchPad.give_up` left fizzled."""
-
-_LAST_WORDS: dict[str, str] = {
-    Gone.TIMED_OUT: "nearedge.launch.worker.WalltimeExceeded: {label} met the walltime of its "
-    "batch job {times} times: give its code a longer one in the section `queue` of the settings.",
-    Gone.JOB_FAILED: "nearedge.launch.recovery.BatchJobFailed: {times} batch jobs failed while "
-    "they ran {label}, most likely for want of memory: give its code more in the section `queue` "
-    "of the settings, and have it run again.",
-    Gone.LOST: "nearedge.launch.recovery.WorkerLost: {times} workers were lost while they ran "
-    "{label}, killed perhaps because it needs more memory than there is: run it where there is "
-    "more, or fewer workers side by side.",
-    FAULTED: "nearedge.launch.recovery.MachineFault: the machine failed {label} {times} times, at "
-    "last by {error!r}: mend that, and have it run again.",
-}
-"""What a job is left with that met the same end as often as it may; other ends are not counted:
-they are a person's doing, or a node's."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +107,8 @@ def recover(
     tries
         How often a job may meet the same end (its batch job's walltime or failure, a lost worker, a
         fault of the machine) before it is left fizzled; default: as the settings say. What comes
-        from outside, an absent database or a stopped worker, it may meet ten times as often.
+        from outside (an absent database, a stopped worker, a batch job that others shared) it may
+        meet ten times as often.
     ask
         How schedulers are asked.
     """
@@ -142,8 +122,10 @@ def recover(
     tries = get_settings().batch.tries if tries is None else tries
     done: list[Finding] = []
     exhausted: list[int] = []
-    for found in (*running(pad, database, ask), *_of_a_batch_queue(pad, ask), *_faulted(pad)):
-        fizzle = _last_word(pad, found, tries)
+    gone = list(running(pad, database, ask))
+    set_apart(pad, gone)
+    for found in (*gone, *_of_a_batch_queue(pad, ask), *_faulted(pad)):
+        fizzle = last_word(pad, found, tries)
         if _put_right(pad, database, found, fizzle):
             done.append(found)
             exhausted += [found.fw_id] if fizzle is not None else []
@@ -184,26 +166,6 @@ def _put_right(
     if found.launch_id is not None and found.why not in (FAULTED, PENDING_CANCELLED):
         _release_claims(pad, database, found.launch_id)
     return True
-
-
-def _last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
-    """Return the error that a job is left with which met the same end too often, or None."""
-    if found.why not in _LAST_WORDS:
-        return None
-    own = outside = 0
-    error = ""
-    # One that was left fizzled and is run again by its command has all its tries again.
-    for launch in pad.launches.find({"fw_id": found.fw_id}, sort=[("launch_id", -1)]):
-        if launch["fworker"]["name"] == _LEFT_BY:
-            break
-        counted = launch["launch_id"] == found.launch_id or launch.get(GIVEN_UP) == found.why
-        if counted:
-            from_elsewhere = from_outside(launch)
-            own, outside = own + (not from_elsewhere), outside + from_elsewhere
-            error = error or last_error(launch)
-    if own < tries and outside < _PATIENCE * tries:
-        return None
-    return _LAST_WORDS[found.why].format(label=found.label, times=own + outside, error=error)
 
 
 def _release_claims(pad: LaunchPad, database: MongoDatabase, launch_id: int) -> None:

@@ -1,6 +1,6 @@
 """The scheduler, through FireWorks' queue adapter and its templates.
 
-Slurm is used for real by the tests; of PBS and SGE only what would be submitted is checked.
+Slurm and Grid Engine are used for real by the tests; of PBS only what would be submitted is checked.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def adapter(
     return BatchAdapter(
         q_type=_NAMES[scheduler],
         timeout=ASK_SECONDS,
-        job_name=job_name[:15],  # more is too long for PBS
+        job_name=_name(job_name),
         walltime=clock(resources.walltime) if scheduler != "sge" else None,
         queue=resources.partition,
         account=resources.account,
@@ -148,6 +148,12 @@ def adapter(
         rocket_launch=command,
         **keys,
     )
+
+
+def _name(text: str) -> str:
+    """Return a name that every scheduler takes: of PBS and SGE, one that begins with a letter."""
+    begun = text if text[:1].isalpha() else f"n{text}"
+    return begun[:15]  # more is too long for Torque
 
 
 def _refuse_what_is_not_there(scheduler: SchedulerName, resources: Resources) -> None:
@@ -188,7 +194,14 @@ def _pbs(resources: Resources) -> tuple[dict[str, object], list[str]]:
 
 def _sge(resources: Resources) -> tuple[dict[str, object], list[str]]:
     slots = resources.tasks * resources.threads
-    directives = ["-S /bin/bash", f"-l h_rt={clock(resources.walltime)}"]
+    directives = [
+        "-S /bin/bash",
+        # Else its output goes to the home directory, into one file of all jobs.
+        "-cwd",
+        # Begun again by Grid Engine, a job would have the number of the workers that are gone.
+        "-r n",
+        f"-l h_rt={clock(resources.walltime)}",
+    ]
     if resources.memory is not None:
         megabytes = int(resources.memory[:-1]) * _MEGABYTES[resources.memory[-1]]
         directives.append(f"-l h_vmem={-(-megabytes // slots):.0f}M")

@@ -19,6 +19,12 @@ LIGHT = "light"
 PYTHON = "python"
 LIGHT_KINDS = ("average", "converge", "benchmark")
 
+SET_APART = f"spec.{SPEC_KEY}.set_apart"
+"""Where a Firework says that it is to have a batch job of its own: no pilot takes it."""
+
+APART: dict[str, Any] = {SET_APART: {"$exists": True}}
+FOR_PILOTS: dict[str, Any] = {SET_APART: {"$exists": False}}
+
 _CODE, _KIND = f"spec.{SPEC_KEY}.code", f"spec.{SPEC_KEY}.kind"
 
 

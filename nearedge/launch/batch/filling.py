@@ -10,7 +10,7 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import jobs_in_queue, on_this_machine_alone
-from nearedge.launch.batch.classes import LIGHT, of_classes, ready
+from nearedge.launch.batch.classes import APART, FOR_PILOTS, LIGHT, of_classes, ready
 from nearedge.launch.batch.pilots import capacity, pilot_task, pilots_alive, submit_pilot
 from nearedge.launch.batch.reservation import (
     BatchJob,
@@ -139,9 +139,12 @@ def fill(
     for name in skip:
         del count[name]
     done.too_long = _too_long(pad, count, settings, wanted)
-    count -= done.too_long
-    missing = _missing_pilots(count, pilots_alive(pad, scheduler, wanted.project), settings, wanted)
-    for name, number in missing.items():
+    apart = ready(pad, wanted.project, APART) & Counter(
+        {name: n for name, n in count.items() if wanted.by_pilots(name, settings)}
+    )
+    for_pilots = count - done.too_long - apart
+    alive = pilots_alive(pad, scheduler, wanted.project)
+    for name, number in _missing_pilots(for_pilots, alive, settings, wanted).items():
         for _ in range(min(number, room - len(done.submitted))):
             try:
                 job = submit_pilot(pad, name, scheduler, settings, wanted.project)
@@ -149,17 +152,18 @@ def fill(
                 done.refused[name] = str(error)
                 break
             done.submitted.append(job)
-    singly = [name for name in sorted(count) if not wanted.by_pilots(name, settings)]
-    while singly and len(done.submitted) < room:
-        try:
-            one = reserve_one(pad, singly, scheduler, settings, wanted.project)
-        except SubmissionRefused as error:
-            done.refused[error.job_class] = str(error)
-            singly.remove(error.job_class)
-            continue
-        if one is None:
-            break
-        done.submitted.append(one)
+    singly = [name for name in count if not wanted.by_pilots(name, settings)]
+    for names, also in ((list(apart), APART), (singly, {})):
+        while names and len(done.submitted) < room:
+            try:
+                one = reserve_one(pad, sorted(names), scheduler, settings, wanted.project, also)
+            except SubmissionRefused as error:
+                done.refused[error.job_class] = str(error)
+                names.remove(error.job_class)
+                continue
+            if one is None:
+                break
+            done.submitted.append(one)
     return done
 
 
@@ -172,7 +176,8 @@ def _too_long(
         if name == LIGHT or not wanted.by_pilots(name, settings):
             continue
         longest = settings.batch.resources(name).longest_run
-        found[name] = ready(pad, wanted.project, {AT_LEAST: {"$gte": longest}})[name]
+        too_long = {AT_LEAST: {"$gte": longest}, **FOR_PILOTS}
+        found[name] = ready(pad, wanted.project, too_long)[name]
     return +found
 
 

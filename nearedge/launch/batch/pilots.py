@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -11,14 +10,14 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import PyMongoError
 
 from nearedge.errors import DatabaseError, LaunchError
-from nearedge.launch.batch.classes import LIGHT, of_classes
+from nearedge.launch.batch.classes import FOR_PILOTS, LIGHT, of_classes
 from nearedge.launch.batch.reservation import BatchJob, SubmissionRefused
 from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_script
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.heartbeat import CLUSTER
 from nearedge.launch.identity import batch_job
 from nearedge.launch.pool import PoolSummary, run_workers
-from nearedge.launch.scheduler import JobState, cluster_of, states_of
+from nearedge.launch.scheduler import JobState, cluster_of, own_cluster, states_of
 from nearedge.launch.window import Window
 from nearedge.queue_settings import Resources, SchedulerName
 from nearedge.settings import Settings
@@ -100,7 +99,7 @@ def pilots_alive(
 
     The scheduler is asked; one that it does not know any more has ended, and is entered as such.
     One of which it says nothing counts as alive: no second one is started in its place. Those of
-    another scheduler are left out, and of another cluster, whose Slurm gives the same numbers;
+    another scheduler are left out, and of another cluster, which may give the same numbers;
     while ours does not say what it is called, those of a named one count, and are not asked about.
     """
     found = pad.db[PILOTS].find(ALIVE, {"codes": 1, "project": 1, CLUSTER: 1, BATCH: 1})
@@ -135,7 +134,10 @@ def run_pilot(
     summary = PoolSummary(interrupted=True)
     try:
         summary = run_workers(
-            workers, settings, query=of_classes([job_class, LIGHT], project), window=window
+            workers,
+            settings,
+            query=of_classes([job_class, LIGHT], project) | FOR_PILOTS,
+            window=window,
         )
     finally:
         done = {
@@ -155,7 +157,7 @@ def _enter(pad: LaunchPad, key: str | None, fields: Mapping[str, object]) -> Non
     """Enter what this process, a pilot, says of itself; outside of a batch job nothing."""
     if key is None:
         return
-    of_itself = {BATCH: batch_job(), CLUSTER: _own_cluster()}
+    of_itself = {BATCH: batch_job(), CLUSTER: own_cluster()}
     pad.db[PILOTS].update_one(
         {"_id": key}, {"$set": dict(fields), "$setOnInsert": of_itself}, upsert=True
     )
@@ -163,7 +165,7 @@ def _enter(pad: LaunchPad, key: str | None, fields: Mapping[str, object]) -> Non
 
 def _own_key(pad: LaunchPad) -> str | None:
     """Return the `_id` of the row of this process, a pilot; None outside of a batch job."""
-    batch, cluster = batch_job(), _own_cluster()
+    batch, cluster = batch_job(), own_cluster()
     if batch is None:
         return None
     key = _key(cluster, batch)
@@ -179,11 +181,6 @@ def _own_key(pad: LaunchPad) -> str | None:
 def _key(cluster: str | None, batch: str) -> str:
     """Return the `_id` of a pilot: two clusters may give the same numbers."""
     return batch if cluster is None else f"{cluster}/{batch}"
-
-
-def _own_cluster() -> str | None:
-    """Return the cluster that this process, a pilot, runs on, or None if it is not said."""
-    return os.environ.get("SLURM_CLUSTER_NAME")
 
 
 def _batch_of(row: Mapping[str, object]) -> str:

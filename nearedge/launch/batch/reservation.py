@@ -77,8 +77,14 @@ def reserve_one(
     scheduler: SchedulerName,
     settings: Settings,
     project: str | None = None,
+    also: Mapping[str, Any] | None = None,
 ) -> BatchJob | None:
     """Submit a batch job for the first Firework of these classes, by priority; None: none is ready.
+
+    Parameters
+    ----------
+    also
+        A query that the Firework answers as well.
 
     Raises
     ------
@@ -86,9 +92,8 @@ def reserve_one(
         If the scheduler does not take it.
     """
     folder = new_job_folder(settings)
-    submitter = FWorker(
-        name=WorkerIdentity.of_this_process().name, query=of_classes(classes, project)
-    )
+    query = {**of_classes(classes, project), **(also or {})}
+    submitter = FWorker(name=WorkerIdentity.of_this_process().name, query=query)
     firework, launch_id = pad.reserve_fw(submitter, str(folder))
     if firework is None:
         folder.rmdir()

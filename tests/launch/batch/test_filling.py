@@ -118,6 +118,20 @@ def test_pilots_are_chosen_for_all(
     assert None not in [job.fw_id for job in done.submitted]
 
 
+def test_a_job_that_was_set_apart_gets_a_batch_job_of_its_own_where_others_have_pilots(
+    pad: LaunchPad, add: Callable[..., int], settings: Settings, submitted: list[str]
+) -> None:
+    apart = add(kind="site", code="feff", set_apart=True)
+    done = fill(pad, "slurm", settings, Wanted(max_jobs=5))
+    assert [job.fw_id for job in done.submitted] == [apart]
+    add(kind="site", code="feff")
+    second = add(kind="site", code="feff", set_apart=True)
+    done = fill(pad, "slurm", settings, Wanted(max_jobs=5))
+    assert [job.fw_id for job in done.submitted] == [None, second]
+    assert "pilot feff" in submitted[1]
+    assert f"--fw-id {second}" in submitted[2]
+
+
 def test_light_work_alone_gets_a_pilot_and_else_rides_along(
     pad: LaunchPad, add: Callable[..., int], settings: Settings, submitted: list[str]
 ) -> None:

@@ -50,6 +50,26 @@ def test_a_pilot_whose_submitter_died_before_it_was_entered_counts_for_its_proje
     assert alive == {"feff": 1}
 
 
+def test_a_pilot_leaves_what_was_set_apart(
+    pad: LaunchPad,
+    add: Callable[..., int],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pilots, "launchpad", lambda _: pad)
+    add(kind="site", code="feff", set_apart=True)
+    mine = add(kind="site", code="feff")
+    found: list[int] = []
+
+    def look(*_: object, query: dict[str, Any], **__: object) -> PoolSummary:
+        found.extend(each["fw_id"] for each in pad.fireworks.find(query))
+        return PoolSummary()
+
+    monkeypatch.setattr(pilots, "run_workers", look)
+    run_pilot(settings, "feff", None, 2, Window(0.0, 1.0, 1.0))
+    assert found == [mine]
+
+
 @pytest.mark.parametrize("other", ["ours", "theirs"])
 def test_a_pilot_whose_number_another_had_counts_as_alive_and_takes_no_row_of_a_living_one(
     pad: LaunchPad,

@@ -17,7 +17,7 @@ from nearedge.launch.batch.reservation import BatchJob
 from nearedge.launch.batch.script import batch_folder
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.scheduler import slurm_cluster
+from nearedge.launch.scheduler import cluster_of
 from nearedge.queue_settings import QueueSettings
 from nearedge.settings import Settings
 
@@ -101,8 +101,8 @@ def test_a_reserved_job_runs_in_a_batch_job_of_its_own(cluster: Cluster) -> None
     (job,) = cluster.fill(pilots=False).submitted
     assert cluster.pad.get_reservation_id_from_fw_id(number) == job.batch_id.partition(":")[2]
     launch = cluster.pad.launches.find_one({"fw_id": number})
-    assert slurm_cluster() is not None
-    assert launch["state_history"][0]["cluster"] == slurm_cluster()
+    assert cluster_of("slurm") is not None
+    assert launch["state_history"][0]["cluster"] == cluster_of("slurm")
     assert cluster.wait(job) == "COMPLETED", cluster.said(job)
     assert cluster.state(number) == "COMPLETED"
     assert (job.folder / "submit.sh").stat().st_mode & 0o777 == 0o600
