@@ -9,7 +9,6 @@ that it could have seen it move, so neither a clock that is wrong nor an outage 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from nearedge.errors import NearEdgeError
+from nearedge.launch.scheduler import own_cluster
 from nearedge.settings import Settings
 from nearedge.store.connection import client
 from nearedge.store.operations import MongoDatabase
@@ -29,7 +29,7 @@ WORKERS = "workers"
 """Collection of the workers' signs of life, in the launchpad's database."""
 
 CLUSTER = "cluster"
-"""Field of a worker: the cluster of its Slurm, whose numbers another cluster's gives as well."""
+"""Field of a worker: the cluster of its batch job, whose number another one may give as well."""
 
 BEAT_SECONDS = 20.0
 
@@ -55,7 +55,7 @@ class Heartbeat:
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
         self._name = name
-        cluster = os.environ.get("SLURM_CLUSTER_NAME")
+        cluster = own_cluster()
         self._about = {} if cluster is None else {CLUSTER: cluster}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)

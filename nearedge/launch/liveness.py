@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from nearedge.launch.heartbeat import CLUSTER, WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.scheduler import JobState, slurm_cluster, states_of
+from nearedge.launch.scheduler import JobState, cluster_of, states_of
 from nearedge.store.claims import CLAIMS
 from nearedge.store.operations import MongoDatabase
 
@@ -50,8 +50,8 @@ class Liveness:
     states
         Of the batch jobs that any of the workers runs in.
     foreign
-        Workers of another cluster, whose Slurm gives the same numbers to other jobs; while ours
-        does not say what it is called, those of any named one.
+        Workers of another cluster, which gives the same numbers to other jobs; while ours does not
+        say what it is called, those of any named one.
     """
 
     queue: MongoDatabase
@@ -72,8 +72,9 @@ class Liveness:
         batch = {each.batch for each in parsed if each is not None and each.batch is not None}
         stated = {"_id": {"$in": list(workers)}, CLUSTER: {"$exists": True}}
         clusters = {row["_id"]: row[CLUSTER] for row in queue[WORKERS].find(stated, {CLUSTER: 1})}
-        here = slurm_cluster() if clusters else None
-        foreign = {name for name, cluster in clusters.items() if cluster != here}
+        schedulers = {name: _scheduler_of(name) for name in clusters}
+        here = {each: cluster_of(each) for each in set(schedulers.values())}
+        foreign = {name for name in clusters if clusters[name] != here[schedulers[name]]}
         return cls(queue, database, ask(batch) if batch else {}, frozenset(foreign))
 
     def gone(self, name: str, calculation_id: str | None = None) -> Gone | None:
@@ -114,3 +115,9 @@ class Liveness:
             return ""
         claim = self.database[CLAIMS].find_one({"_id": calculation_id}, {"owner": 1, "beat": 1})
         return "" if claim is None else f"{claim['owner']}:{claim['beat']}"
+
+
+def _scheduler_of(name: str) -> str:
+    """Return the scheduler of a worker that names its cluster; outside of a batch job, Slurm's."""
+    worker = WorkerIdentity.parse(name)
+    return "slurm" if worker is None else (worker.batch or "slurm:").partition(":")[0]

@@ -126,7 +126,7 @@ def test_another_clusters_batch_job_of_the_same_number_says_nothing(
     pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(liveness, "slurm_cluster", lambda: "ours")
+    monkeypatch.setattr(liveness, "cluster_of", lambda _: "ours")
     running(ELSEWHERE)
     pad.db[heartbeat.WORKERS].insert_one({"_id": ELSEWHERE.name, "beat": 1, "cluster": "theirs"})
     assert recover(pad, memory_database, ask=says(JobState.CANCELLED)).total == 0
@@ -138,7 +138,7 @@ def test_a_named_clusters_batch_job_is_not_judged_by_a_slurm_that_does_not_say_i
     pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(liveness, "slurm_cluster", lambda: None)
+    monkeypatch.setattr(liveness, "cluster_of", lambda _: None)
     running(ELSEWHERE)
     pad.db[heartbeat.WORKERS].insert_one({"_id": ELSEWHERE.name, "beat": 1, "cluster": "theirs"})
     assert recover(pad, memory_database, ask=says(JobState.FAILED)).total == 0

@@ -13,6 +13,8 @@ from nearedge.launch.scheduler.pbs import PbsScheduler, read_qstat_json, read_qs
 from nearedge.launch.scheduler.sge import SgeScheduler, read_qacct, read_sge_qstat
 from nearedge.launch.scheduler.slurm import SlurmScheduler, read_sacct, read_squeue
 
+_RECORDED = Path(__file__).parents[1] / "recorded" / "grid_engine"
+
 SQUEUE = """\
 7|7|7|RUNNING
 8|8|8|PENDING
@@ -67,16 +69,22 @@ def test_torque_is_read_as_text() -> None:
     assert read_qstat_text(text) == {"179.host": "cancelled", "180.host": "pending"}
 
 
+_LIMIT = (
+    "failed       37  : qmaster enforced h_rt, h_cpu, or h_vmem limit\n"
+    "exit_status  137                  (Killed)\n"
+)
+
+
 def test_grid_engine_is_read() -> None:
-    listing = (
-        "<?xml version='1.0'?><job_info><queue_info>"
-        '<job_list state="running"><JB_job_number>4</JB_job_number><state>r</state></job_list>'
-        "</queue_info><job_info>"
-        '<job_list state="pending"><JB_job_number>5</JB_job_number><state>qw</state></job_list>'
-        '<job_list state="pending"><JB_job_number>6</JB_job_number><state>Eqw</state></job_list>'
-        "</job_info></job_info>"
-    )
-    assert read_sge_qstat(listing) == {"4": "running", "5": "pending", "6": "pending"}
+    listing = (_RECORDED / "qstat.xml").read_text()
+    assert read_sge_qstat(listing) == {
+        "7": "running",
+        "8": "ending",
+        "6": "pending",  # Eqw: it waits for somebody to clear its error
+        "9": "pending",
+        "10": "pending",
+        "11": "ended",
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,13 +92,18 @@ def test_grid_engine_is_read() -> None:
     [
         ("failed       0\nexit_status  0\n", "completed"),
         ("failed       0\nexit_status  1\n", "failed"),
-        ("failed       37  : qmaster enforced h_rt limit\nexit_status  137\n", "timeout"),
-        ("failed       100 : assumedly after job\nexit_status  137\n", "cancelled"),
+        ("failed       100 : assumedly after job\nexit_status  137  (Killed)\n", "cancelled"),
         (
-            "failed       100 : assumedly after job\nexit_status  137\nru_wallclock 61s\n"
-            "category     -l h_rt=60,h_vmem=1G\n",
+            f"{_LIMIT}ru_wallclock 6s\ncategory     -l h_rt=5\n",
             "timeout",
         ),
+        (
+            f"{_LIMIT}ru_wallclock 1s\ncategory     -l h_rt=300,h_vmem=300M\n",
+            "failed",
+        ),
+        (f"{_LIMIT}ru_wallclock 60s\ncategory     NONE\n", "timeout"),
+        ("failed       19  : before writing exit_status\nexit_status  0\n", "node_fail"),
+        ("failed       28  : changing into working directory\nexit_status  0\n", "failed"),
     ],
 )
 def test_the_accounts_of_grid_engine_are_read(record: str, state: str) -> None:
@@ -150,12 +163,16 @@ def test_pbs_falls_back_to_text_and_ids_may_come_without_the_servers_name(comman
 
 
 def test_grid_engine_is_asked_for_its_accounts_of_what_it_no_longer_lists(commands: Path) -> None:
-    _command(commands, "qstat", "echo '<job_info></job_info>'")
-    _command(
-        commands, "qacct",
-        'if [ "$2" = 5 ]; then printf "failed 0\\nexit_status 0\\n"; else exit 1; fi',
-    )  # fmt: skip
-    assert SgeScheduler().jobs(["5", "6"]) == {"5": "completed", "6": "forgotten"}
+    _command(commands, "qstat", f"cat {_RECORDED}/qstat.xml")
+    record = (
+        f'if [ "$2" = 5 ]; then cat {_RECORDED}/qacct.txt; '
+        'else echo "error: job id $2 not found" >&2; exit 1; fi'
+    )
+    _command(commands, "qacct", record)
+    found = SgeScheduler().jobs(["5", "6", "11", "12"])
+    assert found == {"5": "timeout", "6": "pending", "11": "ended", "12": "forgotten"}
+    _command(commands, "qacct", record.replace(" = 5", " = 11"))
+    assert SgeScheduler().jobs(["11"]) == {"11": "timeout"}, "as soon as it is recorded"
 
 
 def test_jobs_of_several_schedulers_are_asked_of_each_and_a_stranger_is_unknown() -> None:

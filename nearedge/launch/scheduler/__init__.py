@@ -1,21 +1,23 @@
 """What a batch scheduler says of its jobs, one module for each.
 
-Slurm is asked for real and tested against one. PBS and SGE are read by their documented formats,
-tested on texts written after those; nobody has run these two parsers against the real thing yet.
+Slurm and Grid Engine are asked for real and tested against one. PBS is read by its documented
+formats, tested on texts written after those; nobody has run its parser against the real thing yet.
 
 A scheduler that cannot be asked says nothing about any job, in particular not that it is over.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 
+from nearedge.launch.identity import batch_job
 from nearedge.launch.scheduler.base import JobState, Scheduler
 from nearedge.launch.scheduler.pbs import PbsScheduler
-from nearedge.launch.scheduler.sge import SgeScheduler
+from nearedge.launch.scheduler.sge import SgeScheduler, sge_cluster
 from nearedge.launch.scheduler.slurm import SlurmScheduler, slurm_cluster
 
-__all__ = ["SCHEDULERS", "JobState", "Scheduler", "cluster_of", "slurm_cluster", "states_of"]
+__all__ = ["SCHEDULERS", "JobState", "Scheduler", "cluster_of", "own_cluster", "states_of"]
 
 SCHEDULERS: dict[str, Scheduler] = {
     each.name: each for each in (SlurmScheduler(), PbsScheduler(), SgeScheduler())
@@ -50,6 +52,17 @@ def states_of(
 def cluster_of(scheduler: str) -> str | None:
     """Return the cluster whose scheduler is asked here: two may give the same numbers to jobs.
 
-    Of Slurm alone; PBS names its server in a job's id, and of SGE it is not known.
+    Not of PBS, which names its server in a job's id.
     """
-    return slurm_cluster() if scheduler == "slurm" else None
+    find = _CLUSTERS.get(scheduler)
+    return None if find is None else find()
+
+
+def own_cluster() -> str | None:
+    """Return the cluster whose batch job this process is part of, or None if it is not said."""
+    if (batch_job() or "").startswith("sge:"):
+        return sge_cluster()
+    return os.environ.get("SLURM_CLUSTER_NAME")
+
+
+_CLUSTERS = {"slurm": slurm_cluster, "sge": sge_cluster}
