@@ -10,8 +10,8 @@ from typing import Self
 
 import psutil
 
-from nearedge.store.claims import has_started, process_started
-from nearedge.store.claims import machine as this_machine
+from nearedge.store.processes import has_started, process_started
+from nearedge.store.processes import machine as this_machine
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ it and the write. What protects the data is that the write itself has a conditio
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -16,9 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
-from typing import Literal
 
 import psutil
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -26,16 +22,12 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
 from nearedge.store.operations import Document, MongoDatabase, operation
+from nearedge.store.processes import OwnerState, named, owner_state
 from nearedge.store.writing import insert_missing
 
 CLAIMS = "claims"
 _RELEASE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
-_START_TOLERANCE = 2.0
-"""Seconds by which a process's start time may differ between two looks at the same process: that of
-its machine is told in whole seconds, and may move by one."""
-_TIME_OF_DAY = 1e9
-"""A start beyond it is counted in seconds since 1970: no machine runs for thirty years."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class ClaimInfo:
     stage: str
     since: datetime
     last_beat: datetime
-    owner: Literal["alive", "dead", "unknown"]
+    owner: OwnerState
 
 
 class Claim:
@@ -249,7 +241,7 @@ class Claims:
     @operation
     def remove_dead(self) -> int:
         """Remove the claims of this machine's processes that are gone; return how many."""
-        dead = [stored for stored in self._claims.find({}) if _owner(stored) == "dead"]
+        dead = [stored for stored in self._claims.find({}) if owner_state(stored) == "dead"]
         return sum(
             self._claims.delete_one({"_id": claim["_id"], "owner": claim["owner"]}).deleted_count
             for claim in dead
@@ -286,7 +278,8 @@ class Claims:
             other = self._try(mine)
             if other is None:
                 return
-            if (_owner(other) == "dead" or watch.stands_still(other)) and self._take(mine, other):
+            gone = owner_state(other) == "dead" or watch.stands_still(other)
+            if gone and self._take(mine, other):
                 return
             if waiting is not None and not told:
                 waiting(_info(other))
@@ -345,67 +338,15 @@ class _Watch:
 
 
 def _this_process() -> Document:
-    process = psutil.Process()
     return {
         "schema_version": SCHEMA_VERSION,
         "host": socket.gethostname(),
-        "machine": machine(),
-        "pid": process.pid,
-        "process_started": process_started(process),
+        **named(psutil.Process()),
         "beat": 0,
         "stage": "",
         "since": utc_now(),
         "last_beat": utc_now(),
     }
-
-
-@lru_cache(maxsize=1)
-def machine() -> str:
-    """Return what two processes share if and only if they see each other by process number.
-
-    A host's name is not enough: containers and a machine before its restart have the same. Where
-    a user sees nobody else's processes (`hidepid`), it is the user's own.
-    """
-    parts = [socket.gethostname()]
-    try:
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
-    except OSError:  # not Linux
-        parts.append(str(uuid.getnode()))
-    try:
-        psutil.Process(1).create_time()
-    except psutil.Error:
-        parts.append(str(os.getuid()))
-    return "/".join(parts)
-
-
-def process_started(process: psutil.Process) -> float:
-    """Return when a process started, in seconds since its machine did.
-
-    The time of day at which it started is another one as soon as somebody sets the clock: psutil
-    reckons it from when the machine started, which the kernel moves along.
-    """
-    return process.create_time() - psutil.boot_time()
-
-
-def has_started(process: psutil.Process, started: float) -> bool:
-    """Return whether `process` is the one that stated `started`, and no later one of its number."""
-    # Before 22 November 2026 a process stated the time of day.
-    own = process.create_time() if started > _TIME_OF_DAY else process_started(process)
-    return abs(own - started) < _START_TOLERANCE
-
-
-def _owner(claim: Document) -> Literal["alive", "dead", "unknown"]:
-    if claim["machine"] != machine():
-        return "unknown"
-    try:
-        process = psutil.Process(int(claim["pid"]))
-        same = has_started(process, float(claim["process_started"]))
-        return "alive" if same and process.status() != psutil.STATUS_ZOMBIE else "dead"
-    except psutil.NoSuchProcess:
-        return "dead"
-    except psutil.Error:
-        return "unknown"
 
 
 def _info(stored: Document) -> ClaimInfo:
@@ -416,5 +357,5 @@ def _info(stored: Document) -> ClaimInfo:
         stage=str(stored["stage"]),
         since=stored["since"],
         last_beat=stored["last_beat"],
-        owner=_owner(stored),
+        owner=owner_state(stored),
     )

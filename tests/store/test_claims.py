@@ -14,8 +14,9 @@ from pymongo.errors import AutoReconnect
 
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import utc_now
-from nearedge.store.claims import CLAIMS, ClaimInfo, Claims, machine
+from nearedge.store.claims import CLAIMS, ClaimInfo, Claims
 from nearedge.store.operations import MongoDatabase
+from nearedge.store.processes import machine
 
 
 @pytest.fixture
