@@ -62,6 +62,16 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{1,38}$",
         description="Name of the database; FireWorks' collections go to <database>_launchpad.",
     )
+    blobs: str | None = Field(
+        None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$",
+        description="Where large fields are kept, as s3://bucket/prefix. Unset: in the database.",
+    )
+    blobs_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$",
+        description="URL of the storage with that bucket. Unset: as boto3 is configured.",
+    )
     database_timeout: float = Field(
         10.0, gt=0, description="Seconds to wait for the database before an operation fails."
     )
@@ -131,6 +141,11 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @field_validator("blobs", "blobs_endpoint", mode="before")
+    @classmethod
+    def _without_last_slash(cls, place: object) -> object:
+        return place.rstrip("/") if isinstance(place, str) else place
 
     @field_validator("home", "run_dir")
     @classmethod

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from nearedge import __version__
 from nearedge.cli import (
     benchmarking,
+    blobs,
     converging,
     data,
     database,
@@ -140,6 +141,7 @@ app.command(rich_help_panel=_SIMULATE)(converging.converge)
 app.command(rich_help_panel=_FIND)(data.query)
 app.command(rich_help_panel=_FIND)(data.plot)
 app.command(rich_help_panel=_FIND)(data.export)
+app.add_typer(blobs.app, name="blobs", rich_help_panel=_FIND)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=_LEARN)
 app.command(rich_help_panel=_LEARN)(learning.learn)
 app.command(rich_help_panel=_LEARN)(training.train)

@@ -51,6 +51,8 @@ def checks() -> Iterator[Check]:
     )
     if settings is not None:
         yield _database(settings)
+    if settings is not None and settings.blobs is not None:
+        yield _blobs(settings)
     if settings is not None:
         yield _scheduler(settings)
         yield from _codes()
@@ -91,6 +93,18 @@ def _database(settings: Settings) -> Check:
         return Check("database", "note", state.detail, remedy)
 
     return _guarded("database", look, "nearedge up")
+
+
+def _blobs(settings: Settings) -> Check:
+    def look() -> Check:
+        from nearedge.store import lifecycle
+
+        state = lifecycle.blobs(settings)
+        if state.usable:
+            return Check("blobs", "ok", state.detail)
+        return Check("blobs", "note", state.detail, "See docs/object-storage.md")
+
+    return _guarded("blobs", look, "nearedge up")
 
 
 def _scheduler(settings: Settings) -> Check:

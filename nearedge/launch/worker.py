@@ -48,6 +48,7 @@ from nearedge.launch.token import has_progressed, let_go
 from nearedge.launch.window import Window, end_when_closed
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect
+from nearedge.store.objects import storage_of
 from nearedge.store.operations import database_errors
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Worker:
     Raises
     ------
     DatabaseUnavailable, ForeignDatabase
-        If the database is not there or not NearEdge's.
+        If the database, or the storage of its blobs, is not there or not NearEdge's.
     LaunchError
         If results would not outlive the process.
     """
@@ -147,7 +148,7 @@ class Worker:
         self._began = 0.0
         self._tries: Counter[int] = Counter()
         self._looked = time.monotonic()
-        connect(settings)
+        storage_of(connect(settings))
         configure_jobflow(settings)
         refuse_memory_store(jobflow.SETTINGS.JOB_STORE)
         self.pad = launchpad(settings)

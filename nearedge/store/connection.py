@@ -9,9 +9,16 @@ from pymongo import MongoClient
 
 from nearedge.errors import SettingsError
 from nearedge.settings import Settings, get_settings
-from nearedge.store.identity import Identity, check_identity, establish_identity
+from nearedge.store.identity import (
+    Identity,
+    check_identity,
+    check_place,
+    establish_identity,
+    read_identity,
+)
 from nearedge.store.indexes import ensure_indexes
 from nearedge.store.migrations import migrate
+from nearedge.store.objects import configured_storage, use_storage
 from nearedge.store.operations import Document, MongoDatabase, database_errors, operation
 from nearedge.store.service import EmbeddedServer
 
@@ -127,10 +134,14 @@ def connect(settings: Settings | None = None) -> MongoDatabase:
         If what answers is somebody else's.
     SchemaError
         If its documents must be migrated first, or are newer than this release.
+    SettingsError
+        If it keeps its blobs elsewhere than the settings say.
     """
     settings = settings or get_settings()
     database = client(settings)[settings.database]
-    check_identity(database, _expected_instance(settings))
+    identity = check_identity(database, expected_instance(settings))
+    check_place(database.name, identity, settings.blobs)
+    use_storage(database, configured_storage(settings), identity.instance)
     return database
 
 
@@ -141,15 +152,24 @@ def initialize(settings: Settings | None = None) -> Identity:
     Raises
     ------
     ForeignDatabase
-        If the database holds somebody else's collections.
+        If the database holds somebody else's collections, or the storage another's blobs.
+    SettingsError
+        If it keeps its blobs elsewhere than the settings say.
     """
     settings = settings or get_settings()
     database = client(settings)[settings.database]
-    establish_identity(database, _expected_instance(settings))
+    storage = configured_storage(settings)
+    if storage is not None and read_identity(database) is None:
+        storage.refuse_owned()  # before the database says that its blobs are there
+    identity = establish_identity(database, expected_instance(settings), settings.blobs)
+    check_place(database.name, identity, settings.blobs)
+    if storage is not None:
+        storage.claim(identity.instance)
     migrate(database)
     ensure_indexes(database)
-    return check_identity(database, _expected_instance(settings))
+    return check_identity(database, expected_instance(settings))
 
 
-def _expected_instance(settings: Settings) -> str | None:
+def expected_instance(settings: Settings) -> str | None:
+    """Return the instance that must answer; None: any, where a MongoDB is configured."""
     return EmbeddedServer(settings).instance if settings.mongo_uri is None else None

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 
-from nearedge.errors import DatabaseError, ForeignDatabase, SchemaError
+from nearedge.errors import DatabaseError, ForeignDatabase, SchemaError, SettingsError
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
 from nearedge.store.operations import Document, MongoDatabase
 
@@ -19,11 +19,18 @@ IDENTITY_ID = "nearedge"
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose database it is, and the version of its documents."""
+    """Whose database it is, the version of its documents, and where its blobs are.
+
+    Parameters
+    ----------
+    blobs
+        As ``s3://bucket/prefix``; None: in the database itself.
+    """
 
     instance: str
     schema_version: int
     created_at: datetime
+    blobs: str | None = None
 
 
 def read_identity(database: MongoDatabase) -> Identity | None:
@@ -68,8 +75,10 @@ def check_identity(database: MongoDatabase, expected_instance: str | None = None
     return identity
 
 
-def establish_identity(database: MongoDatabase, instance: str | None = None) -> Identity:
-    """Make an empty database NearEdge's, or return the identity that it has.
+def establish_identity(
+    database: MongoDatabase, instance: str | None = None, blobs: str | None = None
+) -> Identity:
+    """Make an empty database NearEdge's, with its blobs there, or return the identity it has.
 
     Raises
     ------
@@ -90,12 +99,39 @@ def establish_identity(database: MongoDatabase, instance: str | None = None) -> 
         "schema_version": SCHEMA_VERSION,
         "created_at": utc_now(),
     }
+    if blobs is not None:
+        fresh["blobs"] = blobs
     # Upsert, so that of two processes that find the database empty one wins and both read the same.
     with suppress(DuplicateKeyError):
         database[IDENTITY_COLLECTION].update_one(
             {"_id": IDENTITY_ID}, {"$setOnInsert": fresh}, upsert=True
         )
     return _identity(database[IDENTITY_COLLECTION].find_one({"_id": IDENTITY_ID}))
+
+
+def check_place(name: str, identity: Identity, blobs: str | None) -> None:
+    """Raise unless the blobs of the database `name` are where the settings say.
+
+    Raises
+    ------
+    SettingsError
+        If they are not: some would be written here and some there.
+    """
+    if identity.blobs == blobs:
+        return
+    here = "in itself" if identity.blobs is None else f"in {identity.blobs}"
+    there = "no place for them" if blobs is None else blobs
+    remedy = "unset it, or let `nearedge blobs move` bring them there"
+    if identity.blobs is not None:
+        remedy = f"set it to {identity.blobs}"
+    raise SettingsError(
+        f"Database {name!r} keeps its blobs {here}, and NEAREDGE_BLOBS names {there}: {remedy}."
+    )
+
+
+def note_place(database: MongoDatabase, blobs: str) -> None:
+    """Let a database remember that its blobs are there."""
+    database[IDENTITY_COLLECTION].update_one({"_id": IDENTITY_ID}, {"$set": {"blobs": blobs}})
 
 
 def _identity(stored: Document | None) -> Identity:
@@ -105,6 +141,7 @@ def _identity(stored: Document | None) -> Identity:
         instance=str(stored["instance"]),
         schema_version=int(stored["schema_version"]),
         created_at=stored["created_at"],
+        blobs=stored.get("blobs"),
     )
 
 

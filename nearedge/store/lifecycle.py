@@ -7,7 +7,27 @@ from dataclasses import dataclass
 from nearedge.errors import NearEdgeError
 from nearedge.settings import Settings, get_settings
 from nearedge.store.connection import connect, initialize, mongo_uri, redacted
+from nearedge.store.objects import configured_storage, storage_of
 from nearedge.store.service import EmbeddedServer, ServerState
+
+
+@dataclass(frozen=True)
+class BlobsState:
+    """Where the blobs of a database are, and whether they can be reached.
+
+    Parameters
+    ----------
+    where
+        As ``s3://bucket/prefix``, with its endpoint if one is set, or ``database``.
+    usable
+        Whether they can be reached now.
+    detail
+        One sentence for people.
+    """
+
+    where: str
+    usable: bool
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -73,3 +93,15 @@ def status(settings: Settings | None = None) -> DatabaseState:
         return DatabaseState(where, False, str(error), server)
     detail = server.detail if server else f"Database {settings.database!r} at {where} answers."
     return DatabaseState(where, True, detail, server)
+
+
+def blobs(settings: Settings) -> BlobsState:
+    """Say where blobs are; never raises for storage or a database that is away."""
+    storage = configured_storage(settings)
+    where = "database" if storage is None else storage.where
+    try:
+        storage_of(connect(settings))
+    except NearEdgeError as error:
+        return BlobsState(where, False, str(error))
+    told = "Blobs are in the database." if storage is None else f"Blobs are in {where}: it answers."
+    return BlobsState(where, True, told)

@@ -20,6 +20,8 @@ from nearedge.codes.execution.supervisor import end_session, session_members
 from nearedge.settings import PREFIX
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_WITHHELD = (PREFIX, "AWS_")
+"""What the names begin with of variables that no code is given."""
 
 
 class Supervised(subprocess.Popen[bytes]):
@@ -197,9 +199,10 @@ def _cpu_of_session(session: int) -> float:
 
 
 def program_environment(additional: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a code: ours, without NearEdge's settings, which may hold secrets.
+    """Return the environment of a code: ours, without what may hold secrets.
 
+    That is NearEdge's settings, and the credentials by which it reaches the storage of blobs.
     One thread a process, unless the environment says otherwise: the workers share the machine.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(PREFIX)}
+    inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(_WITHHELD)}
     return {"OMP_NUM_THREADS": "1", **inherited, **additional}

@@ -230,11 +230,12 @@ def test_no_shell_sees_the_words(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "$HOME; `id` *\n"
 
 
-def test_a_program_sees_no_setting_of_ours(monkeypatch) -> None:
+def test_a_program_sees_no_setting_of_ours_and_no_key_of_the_storage(monkeypatch) -> None:
     monkeypatch.setenv("NEAREDGE_MONGO_URI", "mongodb://user:secret@127.0.0.1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     environment = program_environment({"MALLOC_ARENA_MAX": "1"})
-    assert not any(name.startswith("NEAREDGE_") for name in environment)
+    assert not any(name.startswith(("NEAREDGE_", "AWS_")) for name in environment)
     assert environment["MALLOC_ARENA_MAX"] == "1"
     assert environment["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "4")

@@ -1,0 +1,118 @@
+"""Blobs are brought from a database to storage, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from nearedge.cli.app import app
+from nearedge.errors import DatabaseError, DatabaseUnavailable, SettingsError
+from nearedge.settings import Settings, get_settings
+from nearedge.store import moving
+from nearedge.store.blobs import BLOBS, CHUNKS, BlobStore
+from nearedge.store.claims import Claims
+from nearedge.store.connection import connect
+from nearedge.store.objects import ObjectStorage
+from nearedge.store.records import Record
+from nearedge.store.spectra_store import SpectraStore
+
+if TYPE_CHECKING:
+    from tests.store.objects.conftest import S3
+
+pytestmark = pytest.mark.integration
+
+MakeRecord = Callable[..., Record]
+
+
+def test_a_move_that_is_interrupted_goes_on_and_every_blob_can_be_read_throughout(
+    embedded_settings: Settings, s3: S3, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SpectraStore(connect(embedded_settings))
+    records = [make_record(i, inputs=f"TITLE {i}\n" * 3000) for i in range(30)]
+    store.record_many(records)
+    large = store.blobs.put(
+        bytes(range(256)) + b"".join(i.to_bytes(4, "big") for i in range(10**5))
+    )
+    there = s3.settings(embedded_settings)
+    put_many, calls = ObjectStorage.put_many, []
+
+    def away_in_the_second(self: ObjectStorage, contents: dict[str, bytes]) -> None:
+        calls.append(len(contents))
+        if len(calls) == 2:
+            s3.relay.away()
+        put_many(self, contents)
+
+    monkeypatch.setattr(ObjectStorage, "put_many", away_in_the_second)
+    with pytest.raises(DatabaseUnavailable):
+        moving.move(moving.prepare_move(there))
+    monkeypatch.undo()
+    s3.relay.back()
+    store = SpectraStore(connect(there))
+    assert calls == [25, 6]
+    assert len(store.blobs.ids_in_database()) == 6
+    ids = [record.calculation.calculation_id for record in records]
+    assert [store.calculation(each) for each in ids] == [r.calculation for r in records]
+    with pytest.raises(SettingsError):
+        connect(embedded_settings)
+    new = make_record(31, inputs="TITLE new\n" * 3000)
+    store.record(*new)  # while some are still here
+
+    assert moving.move(moving.prepare_move(there)) == 6
+    assert moving.move(moving.prepare_move(there)) == 0
+    assert store.database[BLOBS].count_documents({"data": {"$exists": True}}) == 0
+    assert store.database[CHUNKS].count_documents({}) == 0
+    assert [store.calculation(each) for each in ids] == [r.calculation for r in records]
+    assert len(store.blobs.get(large)) == 400_256
+    assert len(s3.names()) == 32
+    found = moving.unnamed(there, timedelta(0))
+    assert (found.blobs, found.objects) == ({large}, ())
+
+
+def test_what_comes_back_from_the_storage_as_something_else_stays_here(
+    embedded_settings: Settings, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = BlobStore(connect(embedded_settings)).put(b"content")
+    there = s3.settings(embedded_settings)
+    put_many = ObjectStorage.put_many
+    spoiled = lambda self, contents: put_many(self, dict.fromkeys(contents, b"spoiled"))  # noqa: E731
+    monkeypatch.setattr(ObjectStorage, "put_many", spoiled)
+    with pytest.raises(DatabaseError, match="stays in the database"):
+        moving.move(moving.prepare_move(there))
+    assert BlobStore(connect(there)).get(name) == b"content"
+
+
+def test_nothing_is_moved_under_the_feet_of_who_works(embedded_settings: Settings, s3: S3) -> None:
+    database = connect(embedded_settings)
+    claimed = Claims(database).hold("a calculation")
+    with claimed, pytest.raises(DatabaseError, match="end all workers"):
+        moving.prepare_move(s3.settings(embedded_settings))
+    connect(embedded_settings)
+    assert s3.names() == []
+
+
+def test_the_commands_move_and_clean(
+    live_settings: Settings, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BlobStore(connect(live_settings)).put(b"named by no document")
+    there = s3.settings(live_settings)
+    runner = CliRunner()
+    assert runner.invoke(app, ["blobs", "move"]).exit_code == 1
+    monkeypatch.setenv("NEAREDGE_BLOBS", str(there.blobs))
+    monkeypatch.setenv("NEAREDGE_BLOBS_ENDPOINT", str(there.blobs_endpoint))
+    get_settings.cache_clear()
+    assert "unset it, or let" in runner.invoke(app, ["blobs", "clean"]).output.replace("\n", " ")
+    done = runner.invoke(app, ["blobs", "move", "--json"])
+    assert json.loads(done.output) == {"moved": 1, "place": there.blobs}
+    counts = {"blobs": 1, "objects": 0}
+    clean = ["blobs", "clean", "--json"]
+    assert json.loads(runner.invoke(app, clean).output)["blobs"] == 0  # young
+    told = json.loads(runner.invoke(app, [*clean, "--older-than", "0d"]).output)
+    assert told == {**counts, "removed": 0}
+    told = json.loads(runner.invoke(app, [*clean, "--older-than", "0d", "--yes"]).output)
+    assert told == {**counts, "removed": 1}
+    assert s3.names() == []
