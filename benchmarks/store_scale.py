@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 import synthetic
 
+from nearedge.cli.database_state import overview
 from nearedge.codes.feff import FEFF
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.folders import disk_use
@@ -32,7 +33,6 @@ from nearedge.makers.documents import Site, completed_record, describe_site
 from nearedge.schemas import SpectrumDoc, SpectrumKind, StructureDoc
 from nearedge.settings import Settings, load_settings
 from nearedge.store.lifecycle import down, up
-from nearedge.store.overview import overview
 from nearedge.store.queries import SpectrumQuery
 from nearedge.store.records import Record
 from nearedge.store.service import EmbeddedServer
@@ -185,7 +185,8 @@ def questions(store: SpectraStore, settings: Settings, number: int) -> dict[str,
         "export of a crystal": export(structure_key=document.structure_key),
         "export of a project of 200": export(project=_study(number)),
         "count of a project of 200": lambda: store.count(SpectrumQuery(project=_study(number))),
-        "status": lambda: overview(store.database),
+        "status": lambda: overview(settings),
+        "progress": lambda: progress(launchpad(settings), store.database),
         "progress of a project of 200": lambda: progress(
             launchpad(settings), store.database, project=_study(number)
         ),

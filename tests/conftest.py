@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mongomock_ng
@@ -226,6 +227,8 @@ def _two_free_ports() -> tuple[int, int]:
 def memory_database() -> MongoDatabase:
     """Return an empty database in this process's memory, for tests that take milliseconds."""
     database: MongoDatabase = mongomock_ng.MongoClient(tz_aware=True).nearedge
+    admin: object = database.client.admin
+    admin.command = lambda _: {"localTime": datetime.now(UTC)}  # type: ignore[attr-defined]
     return database
 
 

@@ -84,7 +84,8 @@ def status(as_json: Json = False) -> None:
     if not found.usable:
         return
     show(f"Structures: {found.structures}")
-    _counts("Spectra", found.spectra)
+    incomplete = f", of which {found.incomplete_averages} averages lack a site"
+    show(f"Spectra: {found.spectra}{incomplete if found.incomplete_averages else ''}")
     _counts("Calculations", found.calculations)
     show(f"Data sets: {found.datasets}; models: {found.models}")
     _counts("Queue", found.queue)

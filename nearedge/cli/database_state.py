@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,21 +14,19 @@ from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.folders import DiskUse, disk_use
-from nearedge.launch.progress import PartProgress, progress
-from nearedge.launch.queue_state import PACK, state_counts
+from nearedge.launch.progress import RATE_WINDOW, JobGroup, PartProgress, in_queue, progress
+from nearedge.launch.queue_state import PACK
 from nearedge.launch.recovery import diagnose
 from nearedge.launch.webpage.lifecycle import PageState, WebPage
-from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store import lifecycle
-from nearedge.store.claims import ClaimInfo
 from nearedge.store.connection import connect, mongo_uri, redacted
 from nearedge.store.lifecycle import DatabaseState
 from nearedge.store.operations import MongoDatabase, database_errors
+from nearedge.store.overview import Overview as StoreOverview
 from nearedge.store.overview import overview as store_overview
-from nearedge.store.queries import CalculationQuery
+from nearedge.store.progress import grouped
 from nearedge.store.service import EmbeddedServer
-from nearedge.store.spectra_store import SpectraStore
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ class Overview:
     where: str
     detail: str
     structures: int = 0
-    spectra: dict[str, int] = field(default_factory=dict)
+    spectra: int = 0
+    incomplete_averages: int = 0
     calculations: dict[str, int] = field(default_factory=dict)
     datasets: int = 0
     models: int = 0
@@ -124,8 +124,7 @@ def overview(settings: Settings) -> Overview:
         database = connect(settings)
         found = Overview("up", where, detail)
         with database_errors():
-            claims = _count(database, found)
-            _look_at_queue(settings, database, found, claims)
+            _look_at_queue(settings, database, found, _count(database, found))
             found.disk = disk_use(settings, database)
         found.webgui = WebPage(settings).status()
     except DatabaseUnavailable as error:
@@ -135,34 +134,33 @@ def overview(settings: Settings) -> Overview:
     return found
 
 
-def _count(database: MongoDatabase, found: Overview) -> list[ClaimInfo]:
-    stored = store_overview(database)
+def _count(database: MongoDatabase, found: Overview) -> StoreOverview:
+    stored = store_overview(database, datetime.now(UTC) - RATE_WINDOW)
     found.structures = stored.structures
     found.datasets, found.models = stored.datasets, stored.models
-    for (_, kind, state), count in sorted(stored.spectra.items()):
-        name = kind if state == COMPLETED else f"{state} {kind}"
-        found.spectra[name] = found.spectra.get(name, 0) + count
-    for (_, state), count in sorted(stored.calculations.items()):
+    found.spectra, found.incomplete_averages = stored.spectra, stored.incomplete_averages
+    for (_, state), count in sorted(stored.calculations.states().items()):
         found.calculations[state] = found.calculations.get(state, 0) + count
-    store = SpectraStore(database)
-    for state, count in found.calculations.items():
-        if state == COMPLETED:
-            continue
-        for example in store.calculations(CalculationQuery(state=state), limit=1):
-            message = "" if example.failure is None else example.failure.message
-            site = f"{example.formula} {example.absorber}{example.absorbing_index}"
-            found.failures.append(FailureCount(state, count, f"{site}: {message}"))
-    return stored.claims
+    fields = {"formula": 1, "absorber": 1, "absorbing_index": 1, "failure.message": 1}
+    examples = {group.name: group.example for group in grouped(stored.calculations.failed)}
+    for name, identifier in examples.items():
+        example = database["calculations"].find_one({"_id": identifier}, fields) or {}
+        message = (example.get("failure") or {}).get("message", "")
+        site = "{formula} {absorber}{absorbing_index}".format(**example) if example else ""
+        count = found.calculations[name]
+        found.failures.append(FailureCount(name, count, f"{site}: {message}"))
+    return stored
 
 
 def _look_at_queue(
-    settings: Settings, database: MongoDatabase, found: Overview, claims: list[ClaimInfo]
+    settings: Settings, database: MongoDatabase, found: Overview, stored: StoreOverview
 ) -> None:
     pad = launchpad(settings)
-    found.queue = dict(sorted(state_counts(pad).items()))
-    found.projects = progress(pad, database)
+    queue = in_queue(pad)
+    found.queue = _states(pad, queue)
+    found.projects = progress(pad, database, recorded=stored.calculations, queue=queue)
     now = datetime.now(UTC)
-    for claim, label in under_way(pad, claims):
+    for claim, label in under_way(pad, stored.claims):
         found.running.append(
             RunningCalculation(
                 label=label or claim.calculation_id,
@@ -184,6 +182,17 @@ def _look_at_queue(
         ready = counted(found.queue["READY"], "job")
         found.hints.append(f"Ready for a worker: {ready}; `nearedge run` goes on.")
     _look_at_fizzled(pad, found)
+
+
+def _states(pad: LaunchPad, queue: list[JobGroup]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for group in queue:
+        counts[group.state] += group.jobs
+    # What is in no other state: those are not read.
+    completed = int(pad.fireworks.estimated_document_count()) - counts.total()
+    if completed > 0:
+        counts["COMPLETED"] = completed
+    return dict(sorted(counts.items()))
 
 
 def _look_at_fizzled(pad: LaunchPad, found: Overview) -> None:

@@ -11,10 +11,10 @@ from nearedge.launch.fireworks import launchpad
 from nearedge.schemas.relaxation import RelaxationDoc
 from nearedge.settings import Settings
 from nearedge.store.abbreviated import SHOWN
+from nearedge.store.connection import connect
+from nearedge.store.operations import Document, MongoDatabase, database_errors
 from nearedge.store.progress import FailureGroup, failure_groups
-from nearedge.store.queries import CalculationQuery
 from nearedge.store.relaxations import RelaxationStore
-from nearedge.store.spectra_store import SpectraStore
 
 RELAX = "relax"
 """What relaxations are listed under: they are of no code."""
@@ -60,26 +60,28 @@ def gather(
     settings: Settings, *, project: str | None, code: str | None, since: datetime | None
 ) -> list[Group]:
     """Return the failures, calculations first; those since some moment, if that is given."""
-    store = SpectraStore.from_settings(settings)
-    recorded = failure_groups(store.database, project=project, code=code, since=since)
-    groups = [_of_calculations(store, group, project) for group in recorded]
+    database = connect(settings)
+    recorded = failure_groups(database, project=project, code=code, since=since)
+    groups = [_of_calculations(database, group) for group in recorded]
     jobs = fizzled_jobs(launchpad(settings), project=project, code=code)
     recent = (job for job in jobs if since is None or (job.ended or since) >= since)
-    relaxations = RelaxationStore(store.database).failed(project=project, since=since)
+    relaxations = RelaxationStore(database).failed(project=project, since=since)
     if code not in (None, RELAX):
         relaxations = []
     return [*groups, *_of_relaxations(relaxations), *_of_jobs(recent)]
 
 
-def _of_calculations(store: SpectraStore, group: FailureGroup, project: str | None) -> Group:
-    query = CalculationQuery(state=group.name, code=group.code, project=project)
-    about = identifier = message = log_tail = ""
-    run_dir = None
-    for example in store.calculations(query, limit=1):
-        about = f"{example.formula} {example.absorber}{example.absorbing_index} {example.edge}"
-        identifier, run_dir = example.calculation_id, example.run_dir
-        if example.failure is not None:
-            message, log_tail = example.failure.message, example.failure.log_tail
+def _of_calculations(database: MongoDatabase, group: FailureGroup) -> Group:
+    fields = ("formula", "absorber", "absorbing_index", "edge", "run_dir", "failure")
+    with database_errors():
+        example = database["calculations"].find_one(
+            {"_id": group.example}, dict.fromkeys(fields, 1)
+        )
+    about = ""
+    failure: Document = {}
+    if example is not None:
+        about = "{formula} {absorber}{absorbing_index} {edge}".format(**example)
+        failure = example.get("failure") or {}
     return Group(
         of="calculations",
         code=group.code,
@@ -89,10 +91,10 @@ def _of_calculations(store: SpectraStore, group: FailureGroup, project: str | No
         first=group.first.isoformat(),
         last=group.last.isoformat(),
         example=about,
-        example_id=identifier,
-        message=message,
-        log_tail=log_tail,
-        run_dir=run_dir,
+        example_id=group.example,
+        message=str(failure.get("message", "")),
+        log_tail=str(failure.get("log_tail", "")),
+        run_dir=None if example is None else example.get("run_dir"),
     )
 
 

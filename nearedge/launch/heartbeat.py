@@ -21,7 +21,7 @@ from nearedge.errors import NearEdgeError
 from nearedge.launch.scheduler import own_cluster
 from nearedge.settings import Settings
 from nearedge.store.connection import client
-from nearedge.store.operations import MongoDatabase
+from nearedge.store.operations import MongoDatabase, server_time
 
 log = logging.getLogger(__name__)
 
@@ -125,12 +125,6 @@ def stands_still(
     look = {"seen": {"signs": signs, "at": now, "still": still}}
     workers.update_one({"_id": name}, {"$set": look})
     return still >= patience.total_seconds()
-
-
-def server_time(database: MongoDatabase) -> datetime:
-    """Return the time by the database server's clock: the one that every machine can ask."""
-    now: datetime = database.client.admin.command("hello")["localTime"]
-    return now
 
 
 def _utc(moment: datetime, like: datetime) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.queue_state import PACK, PENDING, ids_of
+from nearedge.launch.queue_state import NOT_COMPLETED, PACK, PENDING, ids_of
 from nearedge.schemas import COMPLETED
 from nearedge.store.operations import MongoDatabase, operation
-from nearedge.store.progress import NO_PROJECT, Tally, recorded, tallies
+from nearedge.store.progress import NO_PROJECT, Recorded, Tally, all_recorded, how_many_recorded
 
 RATE_WINDOW = timedelta(hours=1)
 """How far back completions count for the rate."""
 
 _FEWEST_FOR_RATE = 2
+_ABOUT = f"spec.{SPEC_KEY}"
 
 
 @dataclass
@@ -29,7 +30,8 @@ class PartProgress:
     Parameters
     ----------
     waiting, running
-        Jobs in the queue; `waiting` includes those that a batch queue or a worker has reserved.
+        Sites in the queue; `waiting` includes those that a batch queue or a worker has reserved,
+        and of a pack that was put back what is recorded already.
     completed, failures
         Recorded calculations; failures by name.
     fizzled
@@ -67,6 +69,21 @@ class PartProgress:
         return self.waiting + self.running
 
 
+@dataclass(frozen=True)
+class JobGroup:
+    """Jobs of one project, code, kind and state: how many, and of how many sites.
+
+    All sites of a pack count, also those that are over; a job of another kind counts as one.
+    """
+
+    project: str
+    code: str
+    kind: str
+    state: str
+    jobs: int
+    sites: int
+
+
 @operation
 def progress(
     pad: LaunchPad,
@@ -74,6 +91,8 @@ def progress(
     *,
     project: str | None = None,
     now: datetime | None = None,
+    recorded: Recorded | None = None,
+    queue: Iterable[JobGroup] | None = None,
 ) -> list[PartProgress]:
     """Return how far each project's codes are, in the order of their names.
 
@@ -83,15 +102,18 @@ def progress(
         Only this one.
     now
         The moment that the rate is of; default: the present.
+    recorded, queue
+        What is recorded, and `in_queue`, by whoever has read them already.
     """
     now = now or datetime.now(UTC)
+    recorded = recorded or all_recorded(database, now - RATE_WINDOW, project)
     parts: dict[tuple[str, str], PartProgress] = {}
     recent: dict[tuple[str, str], list[Tally]] = {}
 
     def part(project: str, code: str) -> PartProgress:
         return parts.setdefault((project, code), PartProgress(project, code))
 
-    for tally in tallies(database, now - RATE_WINDOW, project):
+    for tally in recorded.tallies(project):
         this = part(tally.project, tally.code)
         recent.setdefault((this.project, this.code), []).append(tally)
         this.cpu_seconds += tally.cpu_seconds
@@ -100,22 +122,26 @@ def progress(
         else:
             this.failures[tally.state] = tally.count
             this.failed_cpu_seconds += tally.cpu_seconds
-    for (name, code, state), count in _sites_in_queue(pad, project).items():
-        this = part(name, code)
-        if state == "FIZZLED":
-            this.fizzled += count
-        elif state == "RUNNING":
-            this.running += count
-        else:
-            this.waiting += count
-    for (name, code), count in _recorded_of_fizzled(pad, database, project).items():
-        part(name, code).fizzled -= count
+    for group in queue if queue is not None else in_queue(pad, project):
+        if group.kind in ("site", PACK):
+            _count(part(group.project, group.code), group.state, group.sites)
+    for state, name, code, count in _recorded_of_packs(pad, database, project):
+        _count(part(name, code), state, -count)
     for (name, code), ended in recent.items():
         this = part(name, code)
         this.rate = _per_hour(ended, now)
         if this.rate and this.remaining:
             this.expected_end = now + timedelta(hours=this.remaining / this.rate)
     return [parts[key] for key in sorted(parts)]
+
+
+def _count(part: PartProgress, state: str, sites: int) -> None:
+    if state == "FIZZLED":
+        part.fizzled += sites
+    elif state == "RUNNING":
+        part.running += sites
+    elif state in PENDING:
+        part.waiting += sites
 
 
 def failures_by_name(parts: Iterable[PartProgress]) -> dict[str, int]:
@@ -128,49 +154,53 @@ def failures_by_name(parts: Iterable[PartProgress]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _recorded_of_fizzled(
+def _recorded_of_packs(
     pad: LaunchPad, database: MongoDatabase, project: str | None
-) -> Counter[tuple[str, str]]:
-    """Count, of packs that fizzled, the sites with a record, except one where that is all."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for stored in pad.fireworks.find(_match(["FIZZLED"], [PACK], project), {f"spec.{SPEC_KEY}": 1}):
-        about = stored["spec"][SPEC_KEY]
-        ids = ids_of(about)
-        key = (str(about.get("project") or NO_PROJECT), str(about.get("code") or "?"))
-        counts[key] += max(0, min(recorded(database, ids), len(ids) - 1))
-    return counts
+) -> Iterator[tuple[str, str, str, int]]:
+    """Yield of each pack that runs or fizzled its state, project and code, and what is recorded.
 
-
-def _match(states: Sequence[str], kinds: Sequence[str], project: str | None) -> dict[str, Any]:
+    That is less by one where it would be all: a pack that is not over has something to do.
+    """
     match: dict[str, Any] = {
-        "state": {"$in": list(states)},
-        f"spec.{SPEC_KEY}.kind": {"$in": list(kinds)},
+        "state": {"$in": ["RUNNING", "FIZZLED"]},
+        f"{_ABOUT}.kind": PACK,
     }
     if project is not None:
-        match[f"spec.{SPEC_KEY}.project"] = project
-    return match
+        match[f"{_ABOUT}.project"] = project
+    fields = {f"{_ABOUT}.{name}": 1 for name in ("project", "code", "calculation_id")}
+    for stored in pad.fireworks.find(match, {"state": 1, **fields}):
+        about = stored["spec"][SPEC_KEY]
+        ids = ids_of(about)
+        count = max(0, min(how_many_recorded(database, ids), len(ids) - 1))
+        yield stored["state"], *_whose(about), count
 
 
-def _sites_in_queue(pad: LaunchPad, project: str | None) -> Counter[tuple[str, str, str]]:
-    match = _match([*PENDING, "FIZZLED"], ["site", PACK], project)
-    about = f"$spec.{SPEC_KEY}"
-    ids = f"{about}.calculation_id"
-    stages = [
-        {"$match": match},
-        {
-            "$group": {
-                "_id": {"project": f"{about}.project", "code": f"{about}.code", "state": "$state"},
-                # Sites of a pack that are over count here until the pack is.
-                "count": {"$sum": {"$cond": [{"$isArray": ids}, {"$size": ids}, 1]}},
-            }
-        },
+def in_queue(pad: LaunchPad, project: str | None = None) -> list[JobGroup]:
+    """Count the jobs that are not completed."""
+    match: dict[str, Any] = {"state": {"$in": list(NOT_COMPLETED)}}
+    if project is not None:
+        match[f"{_ABOUT}.project"] = project
+    ids = f"${_ABOUT}.calculation_id"
+    what = {name: f"${_ABOUT}.{name}" for name in ("project", "code", "kind")}
+    group = {
+        "_id": {**what, "state": "$state"},
+        "jobs": {"$sum": 1},
+        "sites": {"$sum": {"$cond": [{"$isArray": ids}, {"$size": ids}, 1]}},
+    }
+    return [
+        JobGroup(
+            *_whose(found["_id"]),
+            kind=str(found["_id"].get("kind") or ""),
+            state=str(found["_id"]["state"]),
+            jobs=int(found["jobs"]),
+            sites=int(found["sites"]),
+        )
+        for found in pad.fireworks.aggregate([{"$match": match}, {"$group": group}])
     ]
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for group in pad.fireworks.aggregate(stages):
-        of = group["_id"]
-        key = (str(of.get("project") or NO_PROJECT), str(of.get("code") or "?"), str(of["state"]))
-        counts[key] = int(group["count"])
-    return counts
+
+
+def _whose(about: Mapping[str, Any]) -> tuple[str, str]:
+    return str(about.get("project") or NO_PROJECT), str(about.get("code") or "?")
 
 
 def _per_hour(ended: Sequence[Tally], now: datetime) -> float | None:

@@ -79,20 +79,3 @@ def queued(
                 if each in wanted:
                     found.setdefault(each, []).append(job)
     return found
-
-
-def state_counts(pad: LaunchPad, project: str | None = None) -> dict[str, int]:
-    """Return how many Fireworks are in each state; states that none is in are left out.
-
-    Of all projects together, COMPLETED are those that are in no other state: they are not read.
-    """
-    match: dict[str, object] = {f"spec.{SPEC_KEY}.project": project}
-    total = 0
-    if project is None:
-        match = {"state": {"$in": list(NOT_COMPLETED)}}
-        total = pad.fireworks.estimated_document_count()
-    pipeline = [{"$match": match}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}]
-    counts = {str(row["_id"]): int(row["count"]) for row in pad.fireworks.aggregate(pipeline)}
-    if (completed := total - sum(counts.values())) > 0:
-        counts["COMPLETED"] = completed
-    return counts

@@ -10,11 +10,11 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import DuplicateKeyError
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.heartbeat import CLUSTER, WORKERS, server_time, stands_still
+from nearedge.launch.heartbeat import CLUSTER, WORKERS, stands_still
 from nearedge.launch.liveness import AskScheduler, Liveness
 from nearedge.launch.queue_state import ids_of
 from nearedge.launch.scheduler import JobState, cluster_of, states_of
-from nearedge.store.operations import MongoDatabase
+from nearedge.store.operations import MongoDatabase, server_time
 
 UNRECORDED = "unrecorded"
 ABANDONED = "abandoned"

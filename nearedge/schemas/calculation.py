@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,6 +96,9 @@ class CalculationDoc(Document):
         "the file to `base64:<content>`, or in the store to `blob:<sha256>`.",
     )
     projects: list[str] = Field(default_factory=list)
+    filed_at: datetime | None = Field(
+        None, description="When it joined a project later on, by the database server's clock."
+    )
 
     @property
     def completed(self) -> bool:

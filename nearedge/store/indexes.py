@@ -27,6 +27,10 @@ INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("parameters_id",),
         ("state", "code"),
         ("restart_key",),
+        # What `nearedge.store.sums` and the counts of failures ask.
+        ("state", "created_at"),
+        ("projects", "state"),
+        ("filed_at",),
     ),
     "structures": (("structure_id",),),
     "features": (("structure_key",),),

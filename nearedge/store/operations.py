@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -75,6 +76,12 @@ def operation(method: Callable[P, R]) -> Callable[P, R]:
                 return method(*args, **kwargs)
 
     return run
+
+
+def server_time(database: MongoDatabase) -> datetime:
+    """Return the time by the database server's clock: the one that every machine can ask."""
+    now: datetime = database.client.admin.command("hello")["localTime"]
+    return now if now.tzinfo else now.replace(tzinfo=UTC)
 
 
 def _reason(error: Exception) -> str:

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from nearedge.store.claims import ClaimInfo, Claims
 from nearedge.store.operations import MongoDatabase, operation
+from nearedge.store.progress import Recorded, all_recorded
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Counts by what they are of; calculations by (code, state), spectra by (code, kind, state)."""
+    """Counts by what they are of.
+
+    Parameters
+    ----------
+    incomplete_averages
+        How many of the spectra are averages that lack a site.
+    """
 
     structures: int
-    calculations: dict[tuple[str, str], int]
-    spectra: dict[tuple[str, str, str], int]
+    calculations: Recorded
+    spectra: int
+    incomplete_averages: int
     datasets: int
     models: int
     claims: list[ClaimInfo]
 
 
 @operation
-def overview(database: MongoDatabase) -> Overview:
-    """Count what is stored and list the claims."""
-    calculations = _counted(database, "calculations", ("code", "state"))
-    spectra = _counted(database, "spectra", ("code", "kind", "state"))
+def overview(database: MongoDatabase, since: datetime) -> Overview:
+    """Count what is stored, with what was recorded since some moment, and list the claims."""
+    incomplete = {"state": "incomplete", "kind": "average"}
     return Overview(
         structures=database["structures"].estimated_document_count(),
-        calculations={(code, state): n for (code, state), n in calculations.items()},
-        spectra={(code, kind, state): n for (code, kind, state), n in spectra.items()},
+        calculations=all_recorded(database, since, proved_within=timedelta(0)),
+        spectra=database["spectra"].estimated_document_count(),
+        incomplete_averages=database["spectra"].count_documents(incomplete),
         datasets=database["datasets"].estimated_document_count(),
         models=database["models"].estimated_document_count(),
         claims=Claims(database).live(),
     )
-
-
-def _counted(
-    database: MongoDatabase, collection: str, fields: tuple[str, ...]
-) -> Counter[tuple[str, ...]]:
-    stages = [
-        {"$group": {"_id": {field: f"${field}" for field in fields}, "count": {"$sum": 1}}},
-    ]
-    counts: Counter[tuple[str, ...]] = Counter()
-    for group in database[collection].aggregate(stages):
-        counts[tuple(str(group["_id"].get(field)) for field in fields)] = int(group["count"])
-    return counts

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime, timedelta
 
 from nearedge.schemas.calculation import COMPLETED
 from nearedge.schemas.document import as_utc
+from nearedge.store.batches import batches
 from nearedge.store.operations import Document, MongoDatabase, operation
+from nearedge.store.sums import FAILED, PROVED_WITHIN, Sums, completed
 
 NO_PROJECT = ""
 """Stands for calculations that are filed under no project."""
-
-_BATCH = 100
-"""Ids per question: of many, the embedded server takes the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class FailureGroup:
         How many there are, and what they cost together as far as they state it.
     first, last
         When the earliest and the latest were recorded.
+    example
+        Id of the latest.
     """
 
     code: str
@@ -58,40 +60,89 @@ class FailureGroup:
     cpu_seconds: float
     first: datetime
     last: datetime
+    example: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """All calculations: the completed ones as sums, the failed ones each."""
+
+    completed: Sums
+    failed: list[Document]
+    since: datetime
+
+    def states(self) -> dict[tuple[str, str], int]:
+        """Count by code and state."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for part in self.completed:
+            counts[part.code, COMPLETED] += part.count
+        counts.update((str(row["code"]), str(row["state"])) for row in self.failed)
+        return dict(counts)
+
+    def tallies(self, project: str | None = None) -> list[Tally]:
+        """Count by project, code and state; one in two projects counts in both."""
+        counted: dict[tuple[str, str, str], _Counted] = {}
+
+        def into(name: str, code: str, state: str) -> _Counted:
+            return counted.setdefault((name, code, state), _Counted())
+
+        for part in self.completed:
+            recent = [each for each in part.recent.values() if each.first >= self.since]
+            for name in _names(part.projects, project):
+                into(name, part.code, COMPLETED).add(
+                    part.count,
+                    part.cpu_seconds,
+                    sum(each.count for each in recent),
+                    min((each.first for each in recent), default=None),
+                )
+        for row in self.failed:
+            created = as_utc(row["created_at"])
+            ran = row.get("origin") == "run" and created >= self.since
+            for name in _names(row.get("projects") or (), project):
+                into(name, str(row["code"]), str(row["state"])).add(
+                    1, row.get("cpu_seconds") or 0.0, int(ran), created if ran else None
+                )
+        return [Tally(*key, *astuple(counts)) for key, counts in counted.items()]
 
 
 @operation
-def tallies(database: MongoDatabase, since: datetime, project: str | None = None) -> list[Tally]:
-    """Count calculations by project, code and state; one in two projects counts in both."""
-    ran = {"$and": [{"$gte": ["$created_at", since]}, {"$eq": ["$origin", "run"]}]}
-    found = database["calculations"].aggregate(
-        [
-            *_of_project(project),
-            {"$unwind": {"path": "$projects", "preserveNullAndEmptyArrays": True}},
-            *_of_project(project),
-            {
-                "$group": {
-                    "_id": {"project": "$projects", "code": "$code", "state": "$state"},
-                    "count": {"$sum": 1},
-                    "cpu_seconds": {"$sum": "$cpu_seconds"},
-                    "recent": {"$sum": {"$cond": [ran, 1, 0]}},
-                    "first_recent": {"$min": {"$cond": [ran, "$created_at", None]}},
-                }
-            },
-        ]
-    )
-    return [
-        Tally(
-            project=str(group["_id"].get("project") or NO_PROJECT),
-            code=str(group["_id"]["code"]),
-            state=str(group["_id"]["state"]),
-            count=int(group["count"]),
-            cpu_seconds=float(group["cpu_seconds"]),
-            recent=int(group["recent"]),
-            first_recent=None if group["first_recent"] is None else as_utc(group["first_recent"]),
-        )
-        for group in found
-    ]
+def all_recorded(
+    database: MongoDatabase,
+    since: datetime,
+    project: str | None = None,
+    *,
+    proved_within: timedelta = PROVED_WITHIN,
+) -> Recorded:
+    """Return what is recorded; of what is completed, only what is new is read.
+
+    Parameters
+    ----------
+    since
+        Tallies count as recent what was recorded since.
+    project
+        Its failures alone; the sums may have others' too.
+    proved_within
+        See `nearedge.store.sums.completed`.
+    """
+    sums = completed(database, since, project, proved_within=proved_within)
+    return Recorded(sums, list(_failed(database, project=project)), since)
+
+
+@dataclass
+class _Counted:
+    """What a `Tally` says; see there."""
+
+    count: int = 0
+    cpu_seconds: float = 0.0
+    recent: int = 0
+    first_recent: datetime | None = None
+
+    def add(self, count: int, cpu_seconds: float, recent: int, first: datetime | None) -> None:
+        self.count += count
+        self.cpu_seconds += cpu_seconds
+        self.recent += recent
+        firsts = [each for each in (self.first_recent, first) if each is not None]
+        self.first_recent = min(firsts, default=None)
 
 
 @operation
@@ -103,50 +154,58 @@ def failure_groups(
     since: datetime | None = None,
 ) -> list[FailureGroup]:
     """Group failed calculations by code and name, the most frequent first."""
-    wanted: Document = {"state": {"$ne": COMPLETED}}
-    if project is not None:
-        wanted["projects"] = project
-    if code is not None:
-        wanted["code"] = code
-    if since is not None:
-        wanted["created_at"] = {"$gte": since}
-    found = database["calculations"].aggregate(
-        [
-            {"$match": wanted},
-            {
-                "$group": {
-                    "_id": {"code": "$code", "state": "$state"},
-                    "count": {"$sum": 1},
-                    "cpu_seconds": {"$sum": "$cpu_seconds"},
-                    "first": {"$min": "$created_at"},
-                    "last": {"$max": "$created_at"},
-                }
-            },
-        ]
+    return grouped(
+        row
+        for row in _failed(database, project=project, code=code)
+        if since is None or as_utc(row["created_at"]) >= since
     )
-    groups = [
-        FailureGroup(
-            code=str(group["_id"]["code"]),
-            name=str(group["_id"]["state"]),
-            count=int(group["count"]),
-            cpu_seconds=float(group["cpu_seconds"]),
-            first=as_utc(group["first"]),
-            last=as_utc(group["last"]),
+
+
+def grouped(failed: Iterable[Document]) -> list[FailureGroup]:
+    """Group these by code and name, the most frequent first."""
+    alike: dict[tuple[str, str], list[Document]] = {}
+    for row in failed:
+        alike.setdefault((str(row["code"]), str(row["state"])), []).append(row)
+    groups = []
+    for (code, name), rows in alike.items():
+        rows.sort(key=lambda row: as_utc(row["created_at"]))
+        groups.append(
+            FailureGroup(
+                code=code,
+                name=name,
+                count=len(rows),
+                cpu_seconds=sum(row.get("cpu_seconds") or 0.0 for row in rows),
+                first=as_utc(rows[0]["created_at"]),
+                last=as_utc(rows[-1]["created_at"]),
+                example=str(rows[-1]["_id"]),
+            )
         )
-        for group in found
-    ]
     return sorted(groups, key=lambda group: (-group.count, group.code, group.name))
 
 
 @operation
-def recorded(database: MongoDatabase, calculation_ids: Sequence[str]) -> int:
+def how_many_recorded(database: MongoDatabase, calculation_ids: Sequence[str]) -> int:
     """Return how many of these calculations are recorded, completed or failed by name."""
-    batches = (
-        calculation_ids[start : start + _BATCH] for start in range(0, len(calculation_ids), _BATCH)
-    )
     calculations = database["calculations"]
-    return sum(calculations.count_documents({"_id": {"$in": list(each)}}) for each in batches)
+    return sum(
+        calculations.count_documents({"_id": {"$in": batch}}) for batch in batches(calculation_ids)
+    )
 
 
-def _of_project(project: str | None) -> list[Document]:
-    return [] if project is None else [{"$match": {"projects": project}}]
+def _failed(
+    database: MongoDatabase, *, project: str | None, code: str | None = None
+) -> Iterator[Document]:
+    """Yield what failed, and nothing else is read for it."""
+    fields = {"projects": 1, "code": 1, "state": 1, "cpu_seconds": 1, "created_at": 1, "origin": 1}
+    of = {} if project is None else {"projects": project}
+    # The state before the code: the embedded server takes the first that has an index.
+    also = {} if code is None else {"code": code}
+    for state in FAILED:
+        yield from database["calculations"].find({**of, "state": state, **also}, fields)
+
+
+def _names(projects: Sequence[str], wanted: str | None) -> Sequence[str]:
+    """Return where it counts: in each of its projects, as far as that is wanted."""
+    if wanted is None:
+        return projects or (NO_PROJECT,)
+    return (wanted,) if wanted in projects else ()

@@ -27,6 +27,10 @@ _COVERED_TOLERANCE = 1e-9
 """Rounding of a covered fraction that was summed in another order."""
 
 
+FILED_NOW: Document = {"$currentDate": {"filed_at": True}}
+"""Goes with every change of a calculation's projects: `nearedge.store.sums` finds it by that."""
+
+
 class Recorder:
     """Writes records, structures and averages."""
 
@@ -216,7 +220,7 @@ class Recorder:
             missing = set(record.calculation.projects) - set(present[name].get("projects", ()))
             if missing:
                 update = {"$addToSet": {"projects": {"$each": sorted(missing)}}}
-                calculations.append(UpdateOne({"_id": name}, update))
+                calculations.append(UpdateOne({"_id": name}, {**update, **FILED_NOW}))
                 spectra.append(UpdateOne({"_id": site_spectrum_id(name)}, update))
         _bulk(self._spectra, spectra)
         _bulk(self._calculations, calculations)
@@ -254,6 +258,8 @@ def _insert(stored: Document) -> UpdateOne:
     update: Document = {"$setOnInsert": content}
     if projects:
         update["$addToSet"] = {"projects": {"$each": projects}}
+        if content.pop("filed_at", FILED_NOW) is None:  # only calculations say so of themselves
+            update |= FILED_NOW
     elif projects is not None:
         content["projects"] = []
     return UpdateOne({"_id": stored["_id"]}, update, upsert=True)

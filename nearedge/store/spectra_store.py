@@ -22,7 +22,7 @@ from nearedge.store.operations import Document as Stored
 from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.packing import all_references, checked_version, large_fields, unpack
 from nearedge.store.queries import CalculationQuery, Query, SpectrumQuery
-from nearedge.store.recording import Recorder
+from nearedge.store.recording import FILED_NOW, Recorder
 from nearedge.store.records import Record, RecordCounts, Restart, SpectrumRow
 
 __all__ = ["Record", "RecordCounts", "Restart", "SpectraStore", "SpectrumRow"]
@@ -132,7 +132,8 @@ class SpectraStore:
         update = {"$addToSet": {"projects": project}}
         for batch in batches(calculation_ids):
             self.database["spectra"].update_many({"calculation_ids": {"$in": batch}}, update)
-            self.database["calculations"].update_many({"_id": {"$in": batch}}, update)
+            others = {"_id": {"$in": batch}, "projects": {"$ne": project}}
+            self.database["calculations"].update_many(others, {**update, **FILED_NOW})
 
     # ---- reading one
 

@@ -89,7 +89,21 @@ def test_of_a_pack_that_fizzled_only_what_has_no_record_counts_and_at_least_one_
     pad.add_wf(idle(nearedge=about))
     pad.fireworks.update_one({}, {"$set": {"state": "FIZZLED"}})
     for in_all, without in ((0, 4), (2, 2), (4, 1)):
-        memory_database["calculations"].delete_many({})
+        for collection in ("calculations", "sums"):
+            memory_database[collection].delete_many({})
         recorded(memory_database, in_all)
         (part,) = progress(pad, memory_database, now=NOW)
         assert (part.completed, part.fizzled) == (in_all, without)
+
+
+def test_what_a_running_pack_has_recorded_is_not_remaining(
+    pad: LaunchPad, memory_database: MongoDatabase, idle: Callable[..., Firework]
+) -> None:
+    about = {"kind": "pack", "project": "oxides", "code": "feff"}
+    for pack in range(2):
+        ids = [f"completed-{2 * pack + number}" for number in range(2)]
+        pad.add_wf(idle(nearedge={**about, "calculation_id": ids}))
+    pad.fireworks.update_one({"fw_id": 1}, {"$set": {"state": "RUNNING"}})
+    recorded(memory_database, 1)
+    (part,) = progress(pad, memory_database, now=NOW)
+    assert (part.completed, part.running, part.waiting, part.remaining) == (1, 1, 2, 3)

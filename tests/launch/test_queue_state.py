@@ -9,7 +9,7 @@ from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.queue_state import queued, state_counts
+from nearedge.launch.queue_state import queued
 from nearedge.launch.submission import add_workflows
 
 About = Callable[..., Workflow]
@@ -43,9 +43,3 @@ def test_thousands_of_calculations_are_asked_for_in_pieces(pad: LaunchPad, about
     names = [str(number) for number in range(1200)]
     add_workflows(pad, [about(name) for name in names[::100]])
     assert set(queued(pad, names)) == set(names[::100])
-
-
-def test_states_are_counted_for_all_or_for_a_project(pad: LaunchPad, about: About) -> None:
-    add_workflows(pad, [about("a", "p"), about("b", "q")])
-    assert state_counts(pad) == {"READY": 2}
-    assert state_counts(pad, "p") == {"READY": 1}

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -96,7 +96,7 @@ def test_an_outage_is_one_sentence_and_the_same_store_works_after_it(
             lambda: store.record(*make_record(1)),
             lambda: store.listing(SpectrumQuery()),
             lambda: list(store.spectra(SpectrumQuery())),
-            lambda: overview(store.database),
+            lambda: overview(store.database, datetime.now(UTC)),
         ):
             with pytest.raises(DatabaseUnavailable, match="nearedge up"):
                 call()
@@ -179,8 +179,8 @@ def test_the_store_does_on_the_server_what_it_does_in_memory(
     assert (site.kind, other.kind, average.kind, average.covered) == ("site", "site", "average", 1)
     assert other.projects == ("titania", "late")
     assert store.listing(SpectrumQuery(), limit=2, skip=1) == store.listing(SpectrumQuery())[1:3]
-    found = overview(embedded_database)
-    assert found.spectra == {("feff", "site", "completed"): 2, ("feff", "average", "completed"): 1}
+    found = overview(embedded_database, datetime.now(UTC))
+    assert (found.spectra, found.incomplete_averages) == (3, 0)
     assert FeatureStore(embedded_database).get_many([], None) == {}  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from nearedge.store.operations import MongoDatabase
-from nearedge.store.progress import failure_groups, tallies
+from nearedge.store.progress import all_recorded, failure_groups
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -39,7 +39,9 @@ def test_a_project_is_tallied_by_code_and_state_with_what_ran_lately(
     memory_database: MongoDatabase,
 ) -> None:
     fill(memory_database)
-    found = {(t.project, t.code, t.state): t for t in tallies(memory_database, NOW - HOUR)}
+    found = {
+        (t.project, t.code, t.state): t for t in all_recorded(memory_database, NOW - HOUR).tallies()
+    }
     assert set(found) == {
         ("oxides", "feff", "completed"),
         ("oxides", "feff", "scf_not_converged"),
@@ -51,7 +53,7 @@ def test_a_project_is_tallied_by_code_and_state_with_what_ran_lately(
     assert done.first_recent == NOW - timedelta(minutes=30)
     ingested = found["theirs", "feff", "completed"]
     assert (ingested.count, ingested.recent, ingested.first_recent) == (1, 0, None)
-    alone = tallies(memory_database, NOW - HOUR, "theirs")
+    alone = all_recorded(memory_database, NOW - HOUR, "theirs").tallies("theirs")
     assert [(t.project, t.count) for t in alone] == [("theirs", 1)]
 
 

@@ -11,6 +11,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import Message
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -84,7 +85,13 @@ def visitor(settings: Settings, idle: Callable[..., Firework]) -> Iterator[Visit
     pad.fireworks.update_one(second, {"$set": {"state": "FIZZLED"}})
     calculation = {"code": "feff", "state": "scf_not_converged", "projects": ["oxides"]}
     connect(settings)["calculations"].insert_one(
-        {"_id": "failed", **calculation, "cpu_seconds": 7200.0, "origin": "run"}
+        {
+            "_id": "failed",
+            **calculation,
+            "cpu_seconds": 7200.0,
+            "origin": "run",
+            "created_at": datetime.now(UTC),
+        }
     )
     page = WebPage(settings)
     page.folder.mkdir(mode=0o700)
