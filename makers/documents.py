@@ -6,9 +6,11 @@ documents whoever computed them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+from pymatgen.core.structure import Structure
 
 from nearedge.codes.base import Code, CodeResult, InputSet
 from nearedge.errors import CodeError, InputRefused
@@ -92,17 +94,55 @@ def describe_site(
     edge: str,
     protocol: str,
 ) -> Site:
-    """Make the input set of a site, and with it the calculation's id.
+    """Make the input set of a site, and with it the calculation's id; see `describe_sites`."""
+    wanted = {absorbing_index: multiplicity}
+    (site,) = describe_sites(code, structure, wanted, edge=edge, protocol=protocol)
+    return site
+
+
+def describe_sites(
+    code: Code,
+    structure: StructureDoc,
+    multiplicities: Mapping[int, int],
+    *,
+    edge: str,
+    protocol: str,
+) -> list[Site]:
+    """Make the input sets of a crystal's sites, and with them the calculations' ids.
 
     A site that the code refuses is described too: its calculation is recorded as failed by the
     refusal's name.
+
+    Parameters
+    ----------
+    multiplicities
+        How many sites of the cell are equivalent to each that is wanted, by its index.
     """
     exact = structure.to_structure()
-    refusal = None
+    sites = []
+    for index, multiplicity in multiplicities.items():
+        inputs, refusal = _inputs_or_refusal(code, exact, index, edge, protocol)
+        sites.append(
+            Site(
+                structure=structure,
+                absorber=exact[index].specie.symbol,
+                absorbing_index=index,
+                multiplicity=multiplicity,
+                edge=edge,
+                inputs=inputs,
+                parameters_id=parameters_id_of(inputs),
+                refusal=refusal,
+            )
+        )
+    return sites
+
+
+def _inputs_or_refusal(
+    code: Code, exact: Structure, index: int, edge: str, protocol: str
+) -> tuple[InputSet, InputRefused | None]:
     try:
-        inputs = code.inputs(exact, absorbing_index, edge, protocol)
+        return code.inputs(exact, index, edge, protocol), None
     except InputRefused as error:
-        refusal = error
         # Without input there are no parameters; the protocol's name tells one refusal from another.
         inputs = InputSet(
             code=code.name,
@@ -111,16 +151,7 @@ def describe_site(
             files={},
             parameters={"protocol": Parameter(value=protocol)},
         )
-    return Site(
-        structure=structure,
-        absorber=exact[absorbing_index].specie.symbol,
-        absorbing_index=absorbing_index,
-        multiplicity=multiplicity,
-        edge=edge,
-        inputs=inputs,
-        parameters_id=parameters_id_of(inputs),
-        refusal=refusal,
-    )
+        return inputs, error
 
 
 def parameters_id_of(inputs: InputSet) -> str:

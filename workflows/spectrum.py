@@ -14,9 +14,9 @@ from pymatgen.core.structure import Structure
 from nearedge.codes import get_code
 from nearedge.errors import InputRefused, StructureError
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.queue_state import PACK
+from nearedge.launch.queue_state import JobKind
 from nearedge.makers.average import AverageMaker, SiteShare, average_id
-from nearedge.makers.documents import Site, describe_site
+from nearedge.makers.documents import Site, describe_sites
 from nearedge.makers.elk import ElkMaker
 from nearedge.makers.exciting import ExcitingMaker
 from nearedge.makers.feff import FeffMaker
@@ -121,18 +121,14 @@ def plan_sites(
     maker: SimulationMaker, structure: StructureDoc, absorber: str, edge: str
 ) -> list[Site]:
     """Return the symmetry-unique absorbers with the calculations that `maker` would do on them."""
-    code = get_code(maker.code)
-    return [
-        describe_site(
-            code,
-            structure,
-            each.index,
-            each.multiplicity,
-            edge=edge,
-            protocol=maker.protocol,
-        )
-        for each in unique_absorbers(structure.to_structure(), absorber)
-    ]
+    absorbers = unique_absorbers(structure.to_structure(), absorber)
+    return describe_sites(
+        get_code(maker.code),
+        structure,
+        {each.index: each.multiplicity for each in absorbers},
+        edge=edge,
+        protocol=maker.protocol,
+    )
 
 
 @dataclass(frozen=True)
@@ -230,46 +226,67 @@ def flow_of(
         more = {} if failed is None else {"instead_of": failed}
         job = site_maker.make(structure, site.absorbing_index, site.structure.source, **more)
         about = {"calculation_id": site.calculation_id, "code": site_maker.code}
-        _describe(job, "site", site.label, site_maker.project, **about)
+        _describe(job, JobKind.SITE, site.label, site_maker.project, **about)
         jobs.append(job)
     average = maker.average_maker.make(shares(sites), [job.output for job in jobs])
     average.config.on_missing_references = OnMissing.NONE
     average.config.manager_config = {"_priority": AVERAGE_PRIORITY}
     label = f"{first.structure.source.label} {first.absorber} {first.edge}"
-    _describe(average, "average", label, maker.average_maker.project)
+    made = Crystal(maker, list(sites)).average_id
+    _describe(average, JobKind.AVERAGE, label, maker.average_maker.project, average_id=made)
     return Flow([*jobs, average], name=f"{maker.name} {label}")
 
 
-def pack_of(parts: Sequence[tuple[Crystal, Sequence[Site]]]) -> Job:
+def pack_of(
+    parts: Sequence[tuple[Crystal, Sequence[Site]]],
+    failures: Mapping[str, str] | None = None,
+    instead_of: Mapping[str, str] | None = None,
+) -> Job:
     """Return one job that runs the given sites of several crystals, and averages each.
 
-    All crystals are of one maker and edge.
+    All crystals are of one maker and edge. `failures` and `instead_of` are as `PackMaker.make` has
+    them, of these sites and of others.
     """
     (crystal, _), *_ = parts
     maker = crystal.maker
     first = crystal.sites[0]
     site_maker = replace(maker.site_maker, edge=first.edge)
     wanted = [site for _, sites in parts for site in sites]
+    rerun = site_maker.rerun_failed
+    repeated = _only(failures or {}, wanted) if rerun else None
     job = PackMaker(site_maker=site_maker, average_maker=maker.average_maker).make(
         [crystal.sites[0].structure.to_structure() for crystal, _ in parts],
         [crystal.sites[0].structure.source for crystal, _ in parts],
         [[site.absorbing_index for site in sites] for _, sites in parts],
         [shares(crystal.sites) for crystal, _ in parts],
+        repeated,
+        _only(instead_of or {}, wanted) or None,
     )
     label = f"{len(wanted)} sites of {len(parts)} crystals from {first.label} on"
-    about = {
+    about: dict[str, str | Sequence[str] | Mapping[str, str]] = {
         "calculation_id": [site.calculation_id for site in wanted],
         "average_id": [crystal.average_id for crystal, _ in parts],
         "code": site_maker.code,
     }
-    rerun = site_maker.rerun_failed
-    _describe(job, PACK, label, site_maker.project, rerun_failed=rerun, **about)
+    if repeated is not None:
+        about["failures"] = repeated
+    _describe(job, JobKind.PACK, label, site_maker.project, rerun_failed=rerun, **about)
     return job
 
 
+def _only(values: Mapping[str, str], wanted: Sequence[Site]) -> dict[str, str]:
+    ids = {site.calculation_id for site in wanted}
+    return {name: value for name, value in values.items() if name in ids}
+
+
 def _describe(
-    job: Job, kind: str, label: str, project: str | None, **more: str | bool | Sequence[str]
+    job: Job,
+    kind: JobKind,
+    label: str,
+    project: str | None,
+    **more: str | bool | Sequence[str] | Mapping[str, str],
 ) -> None:
     """Say in the job's metadata, and so in its Firework's spec, what it is about."""
     job.name = f"{job.name} {label}"
-    job.update_metadata({SPEC_KEY: {"kind": kind, "label": label, "project": project, **more}})
+    about = {"kind": kind.value, "label": label, "project": project, **more}
+    job.update_metadata({SPEC_KEY: about})

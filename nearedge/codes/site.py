@@ -26,28 +26,40 @@ def bare_structure(structure: Structure, absorbing_index: int, code: str) -> Str
     Raises
     ------
     InputRefused
+        See `check_site`.
+    """
+    check_site(structure, absorbing_index, code)
+    symbols = [site.specie.symbol for site in structure]
+    return Structure(structure.lattice, symbols, structure.frac_coords)
+
+
+def check_site(structure: Structure, absorbing_index: int, code: str) -> None:
+    """Refuse a structure that no code computes, or a site that it does not have.
+
+    Raises
+    ------
+    InputRefused
         ``absorbing_index``, ``partial_occupancy`` or ``non_finite_coordinate``.
     """
-    formula = structure.composition.reduced_formula
     if not 0 <= absorbing_index < len(structure):
         raise InputRefused(
             "absorbing_index",
-            f"Site {absorbing_index} does not exist: {formula} has sites 0 to "
-            f"{len(structure) - 1}.",
+            f"Site {absorbing_index} does not exist: {structure.composition.reduced_formula} has "
+            f"sites 0 to {len(structure) - 1}.",
         )
     if not structure.is_ordered:
         raise InputRefused(
             "partial_occupancy",
-            f"{formula} has partly occupied sites; {code} needs every site to be one element.",
+            f"{structure.composition.reduced_formula} has partly occupied sites; {code} needs "
+            "every site to be one element.",
         )
     if not (
         np.all(np.isfinite(structure.frac_coords)) and np.all(np.isfinite(structure.lattice.matrix))
     ):
         raise InputRefused(
-            "non_finite_coordinate", f"{formula} has a coordinate that is not a number."
+            "non_finite_coordinate",
+            f"{structure.composition.reduced_formula} has a coordinate that is not a number.",
         )
-    symbols = [site.specie.symbol for site in structure]
-    return Structure(structure.lattice, symbols, structure.frac_coords)
 
 
 def check_edge(atomic_number: int, edge: str, edges: Sequence[str], code: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import spglib
 from pymatgen.core.structure import Structure
 
@@ -12,17 +15,29 @@ SYMPREC = 0.01
 
 
 def symmetry_dataset(structure: Structure, symprec: float = SYMPREC) -> spglib.SpglibDataset | None:
-    """Return what spglib finds, or None where it finds no symmetry at all.
+    """Return what spglib finds, or None where it finds no symmetry at all; not to be changed.
+
+    Asked for one structure several times in a row, it looks once.
 
     Raises
     ------
     StructureError
         If a site is not occupied by exactly one element.
     """
+    matrix = np.ascontiguousarray(structure.lattice.matrix, dtype=np.float64)
+    fractions = np.ascontiguousarray(structure.frac_coords, dtype=np.float64)
+    numbers = tuple(atomic_numbers(structure).tolist())
+    return _dataset(matrix.tobytes(), fractions.tobytes(), numbers, symprec)
+
+
+@lru_cache(maxsize=8)
+def _dataset(
+    matrix: bytes, fractions: bytes, numbers: tuple[int, ...], symprec: float
+) -> spglib.SpglibDataset | None:
     cell = (
-        structure.lattice.matrix.tolist(),
-        structure.frac_coords.tolist(),
-        [int(number) for number in atomic_numbers(structure)],
+        np.frombuffer(matrix).reshape(3, 3).tolist(),
+        np.frombuffer(fractions).reshape(-1, 3).tolist(),
+        list(numbers),
     )
     try:
         return spglib.get_symmetry_dataset(cell, symprec=symprec)

@@ -26,4 +26,14 @@ def test_a_supercell_with_one_atom_moved_is_a_primitive_cell() -> None:
 
 def test_without_symmetry_the_cell_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(symmetry.spglib, "get_symmetry_dataset", lambda *_, **__: None)
-    assert primitive_cells(COPPER) == 1
+    assert primitive_cells(COPPER * (3, 1, 1)) == 1  # not asked for before
+
+
+def test_what_was_found_of_a_structure_is_not_told_of_another() -> None:
+    moved = COPPER.copy()
+    assert primitive_cells(moved) == 4
+    moved.translate_sites([0], np.array([0.0, 0.0, 0.1]), frac_coords=False)
+    assert primitive_cells(moved) == 1
+    moved.translate_sites([0], np.array([0.0, 0.0, -0.1]), frac_coords=False)
+    moved[3] = "Ag"
+    assert primitive_cells(moved) == 1

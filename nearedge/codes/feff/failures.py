@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from nearedge.codes import site
 from nearedge.codes.execution.stage import DISK_SIGNS, MEMORY_SIGNS
@@ -64,7 +65,20 @@ _KILLED_SIGNS = re.compile(r"signal:? ?(9|15)\b|SIGKILL|SIGTERM")
 
 
 def check_deck(text: str) -> Deck:
-    """Refuse a deck that FEFF would fail on, or silently take for another.
+    """Read a deck, and refuse one that FEFF would fail on, or silently take for another.
+
+    Raises
+    ------
+    InputRefused
+        ``bad_input``, or what `check_parsed` raises.
+    """
+    deck = parse_deck(text)
+    check_parsed(deck)
+    return deck
+
+
+def check_parsed(deck: Deck) -> None:
+    """Refuse what FEFF would fail on, or silently take for another.
 
     Raises
     ------
@@ -73,7 +87,6 @@ def check_deck(text: str) -> Deck:
         ``non_finite_coordinate``, ``isolated_absorber``, ``atoms_too_close``,
         ``too_many_potentials`` or ``unused_potential``.
     """
-    deck = parse_deck(text)
     _check_potentials(deck)
     check_edge(deck.atomic_numbers[0], deck.edge)
     deck.absorber()
@@ -85,9 +98,9 @@ def check_deck(text: str) -> Deck:
         )
     deck.argument("SCF", 0)  # refused here if it is no number
     _check_neighbours(deck)
-    hydrogen = np.array([deck.atomic_numbers[i] == 1 for i in deck.potential_of])
+    numbers = deck.atomic_numbers
+    hydrogen = np.array([numbers[index] == 1 for index in deck.potential_of])
     _check_distances(deck.positions, hydrogen)
-    return deck
 
 
 def check_edge(atomic_number: int, edge: str) -> None:
@@ -164,6 +177,8 @@ def warnings_for(deck: Deck) -> list[str]:
 
 def _check_distances(positions: FloatArray, hydrogen: np.ndarray) -> None:
     """Find the pairs that are too close; hydrogen's bonds may be shorter."""
+    if not len(KDTree(positions).query_pairs(1.001 * MIN_DISTANCE, output_type="ndarray")):
+        return
     order = np.argsort(positions[:, 0], kind="stable")
     x = positions[order]
     for step in range(1, len(x)):

@@ -1,25 +1,32 @@
-"""Make FEFF's input through Lightshow's ``FEFFParameters``, and describe its parameters."""
+"""Make FEFF's input as Lightshow's ``FEFFParameters`` does, and describe its parameters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
-from pymatgen.core import Composition, Structure
-from pymatgen.io.feff.inputs import Atoms, Potential
-from pymatgen.symmetry.analyzer import SymmetryUndeterminedError
+from pymatgen.core import Composition, Element, Lattice, Structure
 
 from nearedge.codes.base import InputSet
-from nearedge.codes.feff.deck import Cards, Deck, EnergyGrid, card_argument, parse_cards
-from nearedge.codes.feff.failures import check_deck, check_edge
+from nearedge.codes.feff.cluster import Cell, Cluster, cell_of, cluster_around
+from nearedge.codes.feff.deck import (
+    Cards,
+    Deck,
+    DeckPotential,
+    EnergyGrid,
+    card_argument,
+    parse_cards,
+)
+from nearedge.codes.feff.failures import check_edge, check_parsed
 from nearedge.codes.protocols import Protocol, load_protocol, protocol_names
-from nearedge.codes.site import bare_structure
+from nearedge.codes.site import check_site
 from nearedge.compat import lightshow_parameters
 from nearedge.errors import InputRefused
 from nearedge.schemas.calculation import Parameter, ParameterValue
-from nearedge.structures.symmetry import primitive_cells
+from nearedge.spectra.spectrum import FloatArray
 
 ANGSTROM = "angstrom"
 PER_ANGSTROM = "1/angstrom"
@@ -45,58 +52,129 @@ def make_inputs(
     Raises
     ------
     InputRefused
-        See `check_deck`; also ``absorbing_index`` and ``partial_occupancy``.
+        See `check_parsed` and `check_site`.
     """
-    bare = bare_structure(structure, absorbing_index, "FEFF")
-    check_edge(bare[absorbing_index].specie.Z, edge)
-    text = deck_text(bare, absorbing_index, edge, protocol)
-    check_deck(text)
+    check_site(structure, absorbing_index, "FEFF")
+    cell = cell_of(structure)
+    check_edge(_atomic_number(cell.symbols[absorbing_index]), edge)
+    cluster = cluster_around(cell, absorbing_index, cluster_radius(protocol))
+    cards = written_cards(protocol, edge)
+    deck = asked_deck(cards, cell, cluster, protocol)
+    check_parsed(deck)
     return InputSet(
         code="feff",
         code_version=code_version,
         protocol=protocol.label,
-        files={DECK: text},
+        files={DECK: deck_text(cards, cell, cluster, deck.potentials)},
         parameters=protocol_parameters(protocol),
         by_hand=BY_HAND,
     )
 
 
-def deck_text(structure: Structure, absorbing_index: int, edge: str, protocol: Protocol) -> str:
-    """Return the text of ``feff.inp``; `structure` carries elements only."""
-    # A new dictionary for every call: FEFFParameters pops from the one it is given.
-    parameters = lightshow_parameters("feff").FEFFParameters(
-        cards=_cards(protocol), edge=edge, radius=cluster_radius(protocol)
-    )
-    (dict_set,) = parameters.get_FEFFDictSets(structure, [int(absorbing_index)])
-    atoms = dict_set.atoms
-    potentials = str(_potential(atoms))
-    if protocol.settings["stoichiometry"] == "cell":
-        potentials = _with_cell_stoichiometry(potentials, structure)
-    if (l_max := fms_l_max(protocol)) is not None:
-        potentials = _with_column(potentials, _FMS_L_MAX, lambda _symbol: str(l_max))
-    return "\n\n".join(
-        (_header(dict_set, structure), str(dict_set.tags), potentials, _atoms(atoms))
-    )
+@dataclass(frozen=True)
+class WrittenCards:
+    """The cards of a protocol and edge as Lightshow writes them, and what a reader finds in them.
 
-
-def _potential(atoms: Atoms) -> Potential:
-    """Return the potentials of a cluster; pymatgen would make the same cluster a second time."""
-    potential = Potential.__new__(Potential)
-    vars(potential).update(vars(atoms))
-    return potential
-
-
-def _atoms(atoms: Atoms) -> str:
-    """Return the lines of ATOMS as pymatgen has them, laid out by fixed columns.
-
-    pymatgen has `tabulate` find out the kind and the width of every column, which takes more than
-    all the rest of a deck. The numbers are the same, to six digits.
+    They do not depend on the crystal.
     """
-    lines = ["ATOMS", "*          x             y             z  ipot  atom    distance  number"]
-    for x, y, z, potential, symbol, distance, number in atoms.get_lines():
-        place = " ".join(f"{float(each):>13g}" for each in (x, y, z))
-        lines.append(f"{place} {potential:>5} {symbol:>5} {float(distance):>11g} {number:>7}")
-    return "\n".join([*lines, "END", ""])
+
+    text: str
+    cards: Cards
+    egrid: EnergyGrid
+
+
+def written_cards(protocol: Protocol, edge: str) -> WrittenCards:
+    """Return the cards of a deck."""
+    return _written_cards(tuple(_cards(protocol).items()), edge)
+
+
+@lru_cache(maxsize=64)
+def _written_cards(asked: tuple[tuple[str, str], ...], edge: str) -> WrittenCards:
+    parameters = lightshow_parameters("feff").FEFFParameters(cards=dict(asked), edge=edge)
+    any_structure = Structure(Lattice.cubic(4), ["Cu"], [[0, 0, 0]])
+    (dict_set,) = parameters.get_FEFFDictSets(any_structure, [0])
+    text = str(dict_set.tags)
+    return WrittenCards(text, *parse_cards(f"{text}\nPOTENTIALS\nATOMS"))
+
+
+def asked_deck(cards: WrittenCards, cell: Cell, cluster: Cluster, protocol: Protocol) -> Deck:
+    """Return what `parse_deck` reads from `deck_text`, but for the crystal in the comments."""
+    return Deck(
+        cards=cards.cards,
+        egrid=cards.egrid,
+        potentials=_potentials(cell, cluster, protocol),
+        positions=_as_written(cluster.positions),
+        potential_of=cluster.potential_of,
+        crystal=None,
+    )
+
+
+def deck_text(
+    cards: WrittenCards, cell: Cell, cluster: Cluster, potentials: Sequence[DeckPotential]
+) -> str:
+    """Return the text of ``feff.inp``: Lightshow's cards, and the blocks as pymatgen lays them out.
+
+    The numbers have as many digits as pymatgen's.
+    """
+    lines = ["POTENTIALS", "*ipot  Z  tag  lmax1  lmax2  xnatph(stoichometry)  spinph"]
+    for each, symbol in zip(potentials, cluster.kinds, strict=True):
+        l_max = -1 if each.fms_l_max is None else each.fms_l_max
+        lines.append(
+            f"  {each.index}  {each.atomic_number}  {symbol}  -1  {l_max}  "
+            f"{each.stoichiometry:g}  0"
+        )
+    lines += ["", "ATOMS", _ATOMS_HEAD]
+    columns = (
+        *cluster.positions.T.tolist(),
+        cluster.potential_of,
+        cluster.symbols,
+        cluster.distances.tolist(),
+        cluster.numbers,
+    )
+    lines += [_ATOM % row for row in zip(*columns, strict=True)]
+    return "\n".join([cell.title, "", cards.text, "", *lines, "END", ""])
+
+
+_ATOMS_HEAD = "*          x             y             z  ipot  atom    distance  number"
+_ATOM = "%13g %13g %13g %5d %5s %11g %7d"
+
+
+def _potentials(cell: Cell, cluster: Cluster, protocol: Protocol) -> tuple[DeckPotential, ...]:
+    """Return the potentials; the absorber's own has no part in the stoichiometry.
+
+    By default the stoichiometry is the primitive cell's: FEFF's answer hangs on the size of these
+    numbers, not on their ratios alone. On anatase (fast) twice the numbers move the spectrum by
+    0.7e-3 of the peak, so that a supercell would seem to be another material.
+    """
+    of_cell = protocol.settings["stoichiometry"] == "cell"
+    stated = cell.stoichiometry if of_cell else cluster.counts
+    l_max = fms_l_max(protocol)
+    return tuple(
+        DeckPotential(
+            index=index,
+            atomic_number=_atomic_number(symbol),
+            stoichiometry=float(f"{stated[symbol]:g}") if index else _NO_PART,
+            fms_l_max=l_max,
+        )
+        for index, symbol in enumerate(cluster.kinds)
+    )
+
+
+_NO_PART = 0.0001
+
+
+@cache
+def _atomic_number(symbol: str) -> int:
+    return int(Element(symbol).Z)
+
+
+def _as_written(numbers: FloatArray) -> FloatArray:
+    """Return numbers as a reader finds those that `deck_text` writes with six digits."""
+    exponent = np.floor(np.log10(np.abs(numbers), where=numbers != 0, out=np.zeros_like(numbers)))
+    # Up to 22 a power of ten is exact, so that the quotient is what a parser makes of the text.
+    power = 10.0 ** np.minimum(5 - exponent, 22)
+    written: FloatArray = np.rint(numbers * power) / power
+    return written
 
 
 def cluster_radius(protocol: Protocol) -> float:
@@ -111,14 +189,6 @@ def fms_l_max(protocol: Protocol) -> int | None:
     """
     l_max = int(protocol.number("l_max"))
     return l_max if l_max >= 0 else None
-
-
-def _header(dict_set: object, structure: Structure) -> str:
-    try:
-        return str(dict_set.header())  # type: ignore[attr-defined]
-    except (SymmetryUndeterminedError, AttributeError):
-        # The title names the space group, which FEFF ignores; that must not stop a run.
-        return f"TITLE {structure.composition.reduced_formula}"
 
 
 def _cards(protocol: Protocol) -> dict[str, str]:
@@ -142,38 +212,6 @@ def _cards(protocol: Protocol) -> dict[str, str]:
     }
 
 
-def _with_cell_stoichiometry(potentials: str, structure: Structure) -> str:
-    """Write the primitive cell's composition into the stoichiometry column of POTENTIALS.
-
-    FEFF's answer hangs on the size of these numbers, not on their ratios alone: on anatase (fast)
-    twice the numbers move the spectrum by 0.7e-3 of the peak, so that a supercell would seem to be
-    another material.
-    """
-    composition = structure.composition / primitive_cells(structure)
-    return _with_column(
-        potentials, _STOICHIOMETRY, lambda symbol: f"{composition[symbol]:g}", absorber=False
-    )
-
-
-_FMS_L_MAX, _STOICHIOMETRY = 4, 5
-"""Columns of POTENTIALS, counted from 0."""
-
-
-def _with_column(
-    potentials: str, column: int, value: Callable[[str], str], *, absorber: bool = True
-) -> str:
-    """Write a column of POTENTIALS anew; `value` is asked with each potential's symbol."""
-    lines = []
-    for line in potentials.splitlines():
-        words = line.split()
-        if len(words) == 7 and words[0].isdigit() and (absorber or words[0] != "0"):
-            words[column] = value(words[2])
-            lines.append("  ".join(["", *words]))
-        else:
-            lines.append(line)
-    return "\n".join(lines)
-
-
 def safer_mixing(text: str) -> str:
     """Return the deck with slower and steadier SCF mixing.
 
@@ -193,11 +231,21 @@ def safer_mixing(text: str) -> str:
 
 def protocol_parameters(protocol: Protocol) -> dict[str, Parameter]:
     """Return the physical parameters that a protocol stands for."""
-    lines = "\n".join(f"{card} {arguments}" for card, arguments in _cards(protocol).items())
-    cards, egrid = parse_cards(lines)
-    stoichiometry = str(protocol.settings["stoichiometry"])
-    parameters = _parameters(cards, egrid, cluster_radius(protocol), stoichiometry)
-    return parameters | _momenta("l_max", [fms_l_max(protocol)])
+    stated = _stated_parameters(
+        tuple(_cards(protocol).items()),
+        cluster_radius(protocol),
+        str(protocol.settings["stoichiometry"]),
+        fms_l_max(protocol),
+    )
+    return dict(stated)
+
+
+@lru_cache(maxsize=64)
+def _stated_parameters(
+    asked: tuple[tuple[str, str], ...], radius: float, stoichiometry: str, l_max: int | None
+) -> dict[str, Parameter]:
+    cards, egrid = parse_cards("\n".join(f"{card} {arguments}" for card, arguments in asked))
+    return _parameters(cards, egrid, radius, stoichiometry) | _momenta("l_max", [l_max])
 
 
 @cache

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -67,8 +68,9 @@ class _Outcome:
     unread: bytes = field(default=b"", repr=False)
 
 
+@cache
 def feff_version() -> str:
-    """Return FEFF's version and the wheel's."""
+    """Return FEFF's version and the wheel's, which is looked for once."""
     try:
         return f"{FEFF_VERSION} (feff10-rs {version('feff10-rs')})"
     except PackageNotFoundError:
