@@ -80,6 +80,11 @@ class S3:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.relay.port}"
 
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The credentials that reach it."""
+        return S3_ID, S3_SECRET
+
     def settings(self, settings: Settings) -> Settings:
         """Return settings whose blobs are in the bucket, and whose database is there."""
         update = {"blobs": f"s3://{self.bucket}/blobs", "blobs_endpoint": self.endpoint}
