@@ -14,10 +14,11 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import JobKind
 
 LIGHT = "light"
 PYTHON = "python"
-LIGHT_KINDS = ("average", "converge", "benchmark")
+LIGHT_KINDS = (JobKind.AVERAGE, JobKind.CONVERGE, JobKind.BENCHMARK)
 
 SET_APART = f"spec.{SPEC_KEY}.set_apart"
 """Where a Firework says that it is to have a batch job of its own: no pilot takes it."""

@@ -11,6 +11,7 @@ from fireworks.core.launchpad import LaunchPad
 from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import jobs_in_queue, on_this_machine_alone
 from nearedge.launch.batch.classes import APART, FOR_PILOTS, LIGHT, of_classes, ready
+from nearedge.launch.batch.kept_settings import JOBS, batch_folder, discard_settings
 from nearedge.launch.batch.pilots import capacity, pilot_task, pilots_alive, submit_pilot
 from nearedge.launch.batch.reservation import (
     BatchJob,
@@ -19,7 +20,7 @@ from nearedge.launch.batch.reservation import (
     settle_half_made,
     task_of,
 )
-from nearedge.launch.batch.script import batch_folder, job_of
+from nearedge.launch.batch.script import job_of
 from nearedge.launch.worker import AT_LEAST
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
@@ -164,6 +165,7 @@ def fill(
             if one is None:
                 break
             done.submitted.append(one)
+    discard_settings(settings, scheduler)
     return done
 
 
@@ -219,5 +221,5 @@ def scripts(
                 continue
             task = task_of(pad.get_fw_by_id(first["fw_id"]))
         job = job_of(task, scheduler, settings.batch.resources(name), settings)
-        found[name] = job.get_script_str(str(batch_folder(settings) / "jobs" / "<job>"))
+        found[name] = job.get_script_str(str(batch_folder(settings) / JOBS / "<job>"))
     return found

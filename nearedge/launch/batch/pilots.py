@@ -57,7 +57,9 @@ def submit_pilot(
     folder = new_job_folder(settings)
     try:
         number = submit_script(
-            job_of(pilot_task(job_class, project), scheduler, resources, settings), folder
+            job_of(pilot_task(job_class, project), scheduler, resources, settings),
+            scheduler,
+            folder,
         )
     except LaunchError as error:
         raise SubmissionRefused(job_class, str(error)) from None

@@ -102,7 +102,7 @@ def reserve_one(
     try:
         resources = settings.batch.resources(task.job_class)
         _say(pad, launch_id, _place_of(scheduler))
-        number = submit_script(job_of(task, scheduler, resources, settings), folder)
+        number = submit_script(job_of(task, scheduler, resources, settings), scheduler, folder)
     except BaseException as error:
         _let_go(pad, launch_id)
         if isinstance(error, LaunchError):

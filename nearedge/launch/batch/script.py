@@ -8,7 +8,6 @@ the environment of the submission on.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 import sys
@@ -17,16 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import SecretStr
-
-from nearedge.errors import LaunchError, ResourceError
+from nearedge.errors import LaunchError
 from nearedge.launch.batch.adapter import BatchAdapter, adapter
-from nearedge.queue_settings import QueueSettings, Resources, SchedulerName
+from nearedge.launch.batch.kept_settings import (
+    JOBS,
+    SCRIPT,
+    batch_folder,
+    keep_settings,
+    note_number,
+)
+from nearedge.queue_settings import Resources, SchedulerName
 from nearedge.settings import CONFIG_FILE_VARIABLE, PREFIX, Settings
 from nearedge.store.server_process import write_private
 
-SCRIPT = "submit.sh"
 STARTED = "started"
 """File that a batch job leaves in its folder once it is able to work."""
 UNREACHED = "no-database"
@@ -37,11 +39,6 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SECRETS = [
     name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
 ]
-
-
-_NOT_FOR_WORKERS = ("mp_api_key", "webgui_password")
-_OF_THE_QUEUE = {"scheduler", "tries"}
-"""What a worker puts back lost work by; the rest of the section only the submission needs."""
 
 
 @dataclass(frozen=True)
@@ -71,51 +68,11 @@ class Task:
         return "pilot" if self.fw_id is None else "one"
 
 
-def batch_folder(settings: Settings) -> Path:
-    """Return the folder of scripts, outputs and settings of batch jobs, readable by its owner only.
-
-    Raises
-    ------
-    ResourceError
-        If it cannot be made.
-    """
-    folder = settings.home / "batch"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise ResourceError(f"No folder can be made at {folder}: {error.strerror}.") from None
-    return folder
-
-
 def new_job_folder(settings: Settings) -> Path:
     """Return a folder that no other batch job has; its script and output go there."""
-    folder = batch_folder(settings) / "jobs" / uuid.uuid4().hex
+    folder = batch_folder(settings) / JOBS / uuid.uuid4().hex
     folder.mkdir(parents=True)
     return folder
-
-
-def keep_settings(settings: Settings) -> Path:
-    """Write what workers need of `settings` to a file of mode 0600 and return its path.
-
-    The file is named by its content: jobs that wait keep the settings they were submitted with.
-    """
-    values: dict[str, object] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if name in _NOT_FOR_WORKERS or value is None:
-            continue
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        if isinstance(value, QueueSettings):
-            value = value.model_dump(include=_OF_THE_QUEUE)
-        values[name] = str(value) if isinstance(value, Path) else value
-    text = yaml.safe_dump(values)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    path = batch_folder(settings) / f"settings-{digest}.yaml"
-    if not path.is_file():
-        write_private(path, text)
-    return path
 
 
 def job_of(
@@ -147,8 +104,10 @@ def job_of(
     )
 
 
-def submit_script(job: BatchAdapter, folder: Path) -> str:
+def submit_script(job: BatchAdapter, scheduler: SchedulerName, folder: Path) -> str:
     """Write the script into the job's folder, for its owner only, and return the job's number.
+
+    The number is noted in the folder.
 
     Raises
     ------
@@ -157,7 +116,9 @@ def submit_script(job: BatchAdapter, folder: Path) -> str:
     """
     script = folder / SCRIPT
     write_private(script, job.get_script_str(str(folder)))
-    return job.submit_to_queue(str(script))
+    number = job.submit_to_queue(str(script))
+    note_number(folder, scheduler, number)
+    return number
 
 
 def _lines(resources: Resources, settings_file: Path) -> list[str]:

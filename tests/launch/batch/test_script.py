@@ -10,7 +10,8 @@ import yaml
 from pydantic import SecretStr
 
 from nearedge.errors import LaunchError
-from nearedge.launch.batch.script import Task, job_of, keep_settings
+from nearedge.launch.batch.kept_settings import keep_settings
+from nearedge.launch.batch.script import Task, job_of
 from nearedge.queue_settings import QueueSettings, Resources, SchedulerName
 from nearedge.settings import Settings
 

@@ -12,9 +12,9 @@ from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.batch.filling import Pass, Wanted, fill, refuse_unreachable
+from nearedge.launch.batch.kept_settings import batch_folder
 from nearedge.launch.batch.pilots import PILOTS
 from nearedge.launch.batch.reservation import BatchJob
-from nearedge.launch.batch.script import batch_folder
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.scheduler import cluster_of
