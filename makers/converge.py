@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core.structure import Structure
 
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import JobKind
 from nearedge.makers.convergence import Pending, Question, so_far
 from nearedge.makers.simulation import SimulationMaker, SiteOutcome, multiplicity_of
 from nearedge.schemas import SourceRef, StructureDoc
@@ -138,7 +139,7 @@ class ConvergeMaker(Maker):
         )
         step.name = f"{step.name} {pending.label}"
         about = {
-            "kind": "site",
+            "kind": JobKind.SITE.value,
             "label": pending.label,
             "project": self.site_maker.project,
             "calculation_id": site.calculation_id,
@@ -157,7 +158,7 @@ def describe_decision(
     decision.name = f"{decision.name} {label}"
     decision.config.manager_config = {"_priority": PRIORITY}
     about = {
-        "kind": "converge",
+        "kind": JobKind.CONVERGE.value,
         "label": label,
         "project": project,
         "convergence_id": convergence_id,

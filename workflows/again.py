@@ -76,6 +76,7 @@ def run_again(
     code: str | None = None,
     project: str | None = None,
     changes: Changes | None = None,
+    pack: int = 1,
     dry_run: bool = False,
     settings: Settings | None = None,
     progress: Callable[[int], None] | None = None,
@@ -93,6 +94,8 @@ def run_again(
         Only failures of this code, and of this project.
     changes
         Other physical parameters.
+    pack
+        About how many sites share a job; see `campaign.enqueue`.
     dry_run
         Count, and change nothing.
     settings
@@ -122,6 +125,7 @@ def run_again(
         known,
         wanted=plan.wanted,
         instead_of=plan.instead_of,
+        pack=pack,
         dry_run=dry_run,
     )
     put_back = 0

@@ -13,6 +13,7 @@ from nearedge.codes import get_code
 from nearedge.codes.protocols import load_protocol
 from nearedge.errors import InputRefused, ResourceError, SpectrumError, StructureError
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import JobKind
 from nearedge.makers.benchmark import (
     BenchmarkMaker,
     BenchmarkPlan,
@@ -197,6 +198,6 @@ class BenchmarkFlowMaker(Maker):
         compare.config.on_missing_references = OnMissing.NONE
         label = f"{plan.absorber} {plan.edge} {', '.join(c.label for c in plan.columns)}"
         compare.name = f"{compare.name} {label}"
-        about = {"kind": "benchmark", "label": compare.name, "project": plan.project}
+        about = {"kind": JobKind.BENCHMARK.value, "label": compare.name, "project": plan.project}
         compare.update_metadata({SPEC_KEY: about})
         return Flow([*flows, compare], name=f"{self.name} {label}")

@@ -13,9 +13,10 @@ from jobflow.core.job import Job
 from jobflow.managers.fireworks import flow_to_workflow
 
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
-from nearedge.launch.queue_state import PACK, QueuedJob, queued
+from nearedge.launch.queue_state import QueuedJob, averages_to_come, queued
 from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.documents import Site
+from nearedge.makers.pack import failure_told
 from nearedge.schemas import SpectrumKind
 from nearedge.settings import Settings, get_settings
 from nearedge.store.batches import batches
@@ -146,15 +147,17 @@ class Known:
     ----------
     calculations
         Those that need not run: completed, or failed and not to be computed again.
-    completed, failed
+    completed
         All that are recorded so.
+    failed
+        The same of failures, each as `failure_told` gives it.
     averages
         Ids of the averages.
     """
 
     calculations: set[str]
     completed: set[str]
-    failed: set[str]
+    failed: dict[str, str]
     averages: set[str]
 
     def lacks_average(self, crystal: Crystal) -> bool:
@@ -171,15 +174,15 @@ def known_of(store: SpectraStore, plan: Sequence[Crystal], *, rerun_failed: bool
     """Return what the store holds of a plan; failures count as unknown with `rerun_failed`."""
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     completed = store.completed(ids)
-    failed: set[str] = set()
+    failed: dict[str, str] = {}
     for batch in batches(ids):
         query = CalculationQuery(calculation_ids=batch, failed=True)
-        failed.update(each.calculation_id for each in store.calculations(query))
+        failed |= {each.calculation_id: failure_told(each) for each in store.calculations(query)}
     averages: set[str] = set()
     for batch in batches([crystal.average_id for crystal in plan]):
         query_averages = SpectrumQuery(spectrum_ids=batch, kind=SpectrumKind.AVERAGE)
         averages.update(row.spectrum_id for row in store.listing(query_averages))
-    known = completed if rerun_failed else completed | failed
+    known = completed if rerun_failed else completed | failed.keys()
     return Known(known, completed, failed, averages)
 
 
@@ -206,8 +209,8 @@ def enqueue(
     priority
         Of the new jobs; an average comes before the sites of the same priority.
     pack
-        About how many sites share a job; a crystal is never divided. Not with `instead_of`. A
-        crystal that lacks only its average counts as one.
+        About how many sites share a job; a crystal is never divided. A crystal that lacks only its
+        average counts as one.
     dry_run
         Count, and change nothing.
     """
@@ -216,7 +219,7 @@ def enqueue(
     ids = [site.calculation_id for crystal in plan for site in crystal.sites]
     unknown = [each for each in ids if each not in known.calculations]
     waiting, fizzled = queued(pad, unknown), queued(pad, unknown, states=["FIZZLED"])
-    averaged_later = _averaged_by_packs(pad, plan, known)
+    lacking = _lacking_averages(pad, plan, known)
     parts: list[_Part] = []
     put_back: list[int] = []
     counts: Counter[str] = Counter()
@@ -237,10 +240,10 @@ def enqueue(
                     put_back.append(again[0].fw_id)
                 else:
                     to_run.append(site)
-        if to_run or (known.lacks_average(crystal) and crystal.average_id not in averaged_later):
+        if to_run or crystal.average_id in lacking:
             parts.append((crystal, to_run))
     flows: list[Flow | Job] = (
-        _packs(parts, pack)
+        _packs(parts, pack, known.failed, instead_of)
         if pack > 1
         else [flow_of(crystal.maker, crystal.sites, sites, instead_of) for crystal, sites in parts]
     )
@@ -255,39 +258,52 @@ _Part = tuple[Crystal, Sequence[Site]]
 """A crystal, and those of its sites that are to be computed."""
 
 
-def _packs(parts: Sequence[_Part], size: int) -> list[Flow | Job]:
-    """Return a job for each group of crystals of one code that have at least so many sites.
+def _packs(
+    parts: Sequence[_Part],
+    size: int,
+    failures: Mapping[str, str],
+    instead_of: Mapping[str, str] | None,
+) -> list[Flow | Job]:
+    """Return a job for each group of crystals of one maker that have at least so many sites.
 
-    Fewer have the last group of a code, and those that would have too many atoms with the next one.
+    Fewer have the last group of a maker, and those that would have too many atoms with the next
+    one.
     """
-    jobs: list[Flow | Job] = []
-    groups: dict[tuple[str, str], list[_Part]] = {}
+    full: list[list[_Part]] = []
+    groups: dict[tuple[str, str, str, str | None, bool], list[_Part]] = {}
     for crystal, sites in parts:
-        kind = (crystal.maker.site_maker.code, crystal.edge)
+        maker = crystal.maker.site_maker
+        kind = (maker.code, crystal.edge, maker.protocol, maker.project, maker.rerun_failed)
         group = groups.get(kind, [])
         if group and _atoms(group) + _atoms([(crystal, sites)]) > _PACK_ATOMS:
-            jobs.append(pack_of(groups.pop(kind)))
+            full.append(groups.pop(kind))
         group = groups.setdefault(kind, [])
         group.append((crystal, sites))
         if sum(max(1, len(each)) for _, each in group) >= size:
-            jobs.append(pack_of(groups.pop(kind)))
-    return [*jobs, *(pack_of(group) for group in groups.values())]
+            full.append(groups.pop(kind))
+    return [pack_of(group, failures, instead_of) for group in (*full, *groups.values())]
 
 
 def _atoms(group: Sequence[_Part]) -> int:
     return sum(crystal.sites[0].structure.nsites for crystal, _ in group)
 
 
-def _averaged_by_packs(pad: LaunchPad, plan: Sequence[Crystal], known: Known) -> set[str]:
-    """Return the averages that packs of the crystals' projects, still in the queue, will make."""
-    lacking = [crystal for crystal in plan if known.lacks_average(crystal)]
-    jobs = queued(pad, [site.calculation_id for crystal in lacking for site in crystal.sites])
+def _lacking_averages(pad: LaunchPad, plan: Sequence[Crystal], known: Known) -> set[str]:
+    """Return the averages that are missing and that no job makes which is still in the queue.
+
+    A job of another project files them elsewhere, as `_of_project` says of sites. Two submissions
+    at the same moment may both add one: the later job finds what the first has made.
+    """
+    lacking = {
+        crystal.average_id: crystal.maker.site_maker.project
+        for crystal in plan
+        if known.lacks_average(crystal)
+    }
+    coming = averages_to_come(pad, lacking)
     return {
-        crystal.average_id
-        for crystal in lacking
-        for this in crystal.calculation_ids
-        for job in _of_project(jobs.get(this, []), crystal.maker.site_maker.project)
-        if job.kind == PACK
+        name
+        for name, project in lacking.items()
+        if not (coming.get(name) if project is None else project in coming.get(name, ()))
     }
 
 
@@ -305,9 +321,9 @@ def _that_compute(
     project: str | None,
 ) -> list[QueuedJob]:
     """Return the jobs of a project that compute a calculation, also where it failed before."""
-    failed = calculation_id in known.failed
+    failure = known.failed.get(calculation_id)
     found = _of_project(jobs.get(calculation_id, []), project)
-    return [job for job in found if not (failed and job.keeps_failed)]
+    return [job for job in found if failure is None or job.computes_again(failure)]
 
 
 def _of_project(jobs: Sequence[QueuedJob], project: str | None) -> list[QueuedJob]:

@@ -13,6 +13,7 @@ from monty.json import MontyDecoder, jsanitize
 
 from nearedge.errors import DatasetError, ModelError
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import JobKind
 from nearedge.makers.learning.evaluate import HELD_OUT, EvaluateMaker, EvaluateOutcome
 from nearedge.makers.learning.featurize import FeaturizeMaker, featurizer_of
 from nearedge.makers.learning.freeze import FreezeMaker, expected_parts, frozen_listing
@@ -177,7 +178,7 @@ def learning_outcomes(identifier: str, settings: Settings) -> list[EvaluateOutco
     """
     datasets = DatasetStore(connect(settings))
     newest: dict[tuple[str, str, str], EvaluateOutcome] = {}
-    for each in outputs_of({"learn_id": identifier, "kind": "evaluate"}, settings):
+    for each in outputs_of({"learn_id": identifier, "kind": JobKind.EVALUATE.value}, settings):
         outcome: EvaluateOutcome = MontyDecoder().process_decoded(each)
         dataset = datasets.get(outcome.dataset_id)
         newest.setdefault((outcome.name, dataset.absorber, dataset.code), outcome)

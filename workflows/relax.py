@@ -15,7 +15,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from monty.json import jsanitize
 
 from nearedge.launch.fireworks import SPEC_KEY, ensure_launchpad_indexes, launchpad
-from nearedge.launch.queue_state import PENDING
+from nearedge.launch.queue_state import PENDING, JobKind
 from nearedge.launch.submission import add_workflows, withdraw_torn
 from nearedge.makers.relax import ContinueMaker, RelaxMaker, relaxed_structures
 from nearedge.models.potential import M3GNetCalculator, outside_of_m3gnet
@@ -134,12 +134,12 @@ class RelaxFlowMaker(Maker):
             about = {"relaxation_id": how.relaxation_id(_key(each))}
             if self.then is None:
                 about["continuation_id"] = identifier
-            self._describe(job, "relax", each.source.label, about)
+            self._describe(job, JobKind.RELAX, each.source.label, about)
             jobs.append(job)
         if self.then is not None:
             outcomes = [job.output for job in jobs]
             after = ContinueMaker(then=self.then, priority=self.priority).make(outcomes)
-            self._describe(after, "continue", label, {"continuation_id": identifier})
+            self._describe(after, JobKind.CONTINUE, label, {"continuation_id": identifier})
             jobs.append(after)
         return Flow(jobs, name=f"{self.name} {label}")
 
@@ -149,9 +149,9 @@ class RelaxFlowMaker(Maker):
         plain = jsanitize(makers, strict=True, enum_values=True)
         return content_hash(["continuation", plain, [_key(each) for each in structures]])
 
-    def _describe(self, job: Job, kind: str, label: str, more: Mapping[str, str]) -> None:
+    def _describe(self, job: Job, kind: JobKind, label: str, more: Mapping[str, str]) -> None:
         job.name = f"{job.name} {label}"
-        about = {"kind": kind, "label": label, "project": self.relax_maker.project, **more}
+        about = {"kind": kind.value, "label": label, "project": self.relax_maker.project, **more}
         job.update_metadata({SPEC_KEY: about}, dynamic=False)
 
 

@@ -11,6 +11,7 @@ from monty.json import MontyDecoder
 
 from nearedge.errors import DatasetError, ModelError
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import JobKind
 from nearedge.makers.learning.plan import END_TO_END, checked_head
 from nearedge.makers.learning.rows import part_numbers
 from nearedge.makers.learning.search import (
@@ -75,8 +76,8 @@ class SearchFlowMaker(Maker):
         chosen = choose.make(dataset, [trial.output for trial in trials])
         for number, trial in enumerate(trials):
             trial.name = f"trial {number}"
-            trial.update_metadata({SPEC_KEY: {**(about or {}), "kind": "trial"}})
-        chosen.update_metadata({SPEC_KEY: {**(about or {}), "kind": "choose"}})
+            trial.update_metadata({SPEC_KEY: {**(about or {}), "kind": JobKind.TRIAL.value}})
+        chosen.update_metadata({SPEC_KEY: {**(about or {}), "kind": JobKind.CHOOSE.value}})
         return Flow([*trials, chosen], name=f"{self.name} {self.train_maker.head}")
 
 
@@ -116,7 +117,7 @@ def submit_search(
 
 def search_outcome(identifier: str, settings: Settings) -> SearchOutcome | None:
     """Return what the last run of a search came to, or None."""
-    found = outputs_of({"search_id": identifier, "kind": "choose"}, settings, limit=1)
+    found = outputs_of({"search_id": identifier, "kind": JobKind.CHOOSE.value}, settings, limit=1)
     if not found:
         return None
     outcome: SearchOutcome = MontyDecoder().process_decoded(found[0])

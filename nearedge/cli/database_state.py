@@ -15,7 +15,7 @@ from nearedge.launch.failures import fizzled_jobs
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.folders import DiskUse, disk_use
 from nearedge.launch.progress import RATE_WINDOW, JobGroup, PartProgress, in_queue, progress
-from nearedge.launch.queue_state import PACK
+from nearedge.launch.queue_state import JobKind
 from nearedge.launch.recovery import diagnose
 from nearedge.launch.webpage.lifecycle import PageState, WebPage
 from nearedge.settings import Settings
@@ -90,9 +90,9 @@ class Overview:
 
 
 _QUEUED_BY = {
-    "site": "submit",
-    "average": "submit",
-    PACK: "submit",
+    JobKind.SITE: "submit",
+    JobKind.AVERAGE: "submit",
+    JobKind.PACK: "submit",
     "converge": "converge",
     "benchmark": "benchmark",
 }

@@ -71,6 +71,7 @@ def rerun(
             "--whole-crystals", help="With --set: the crystals' other sites too, for their average."
         ),
     ] = False,
+    pack: opt.Pack = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -96,6 +97,7 @@ def rerun(
             code=code,
             project=project,
             changes=Changes(protocol, tuple(settings), whole_crystals),
+            pack=pack,
             dry_run=dry_run,
             progress=step,
         )

@@ -97,6 +97,12 @@ Edge = Annotated[str, typer.Option(help="Edge: K, L1, L2 or L3.")]
 RerunFailed = Annotated[
     bool, typer.Option("--rerun-failed", help="Compute again what failed by name before.")
 ]
+Pack = Annotated[
+    int,
+    typer.Option(
+        min=1, max=1000, help="About how many sites share a job, where each takes seconds."
+    ),
+]
 Relax = Annotated[
     Literal["m3gnet"] | None,
     typer.Option("--relax", help="Relax the structures first, by this potential."),

@@ -63,6 +63,7 @@ def relaxed_here(
         If one is still not relaxed when the queue is empty.
     """
     from nearedge.cli.running import work_for_command
+    from nearedge.launch.queue_state import JobKind
     from nearedge.settings import get_settings
     from nearedge.structures.source import LoadedStructure
     from nearedge.workflows.relax import Unrelaxed, enqueue_relaxations, look_up
@@ -74,7 +75,7 @@ def relaxed_here(
         say(f"{counted(len(waiting), 'structure')} to relax first.")
         groups = [[each] for each in waiting]
         enqueue_relaxations(groups, maker, None, settings=settings)
-        about = {"kind": "relax", "project": maker.project or ""}
+        about = {"kind": JobKind.RELAX.value, "project": maker.project or ""}
         work_for_command(settings, workers or settings.workers, about, title="Relaxing")
         looked = look_up(structures, replace(maker, rerun_failed=False), settings)
     for refused in _refusals(looked):

@@ -14,6 +14,7 @@ from nearedge.codes import code_names, get_code
 from nearedge.launch.batch.classes import none_of, ready
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import PoolSummary, run_workers
+from nearedge.launch.queue_state import JobKind
 from nearedge.launch.recovery import recover
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
@@ -83,8 +84,8 @@ def work_the_queue(
     completed = [job for job in watch.ended if job.state == COMPLETED]
     return Worked(
         put_back_first=recovered.total,
-        sites=sum(job.kind == "site" for job in completed),
-        averages=sum(job.kind == "average" for job in completed),
+        sites=sum(job.kind == JobKind.SITE for job in completed),
+        averages=sum(job.kind == JobKind.AVERAGE for job in completed),
         failures=dict(sorted(watch.failures.items())),
         cpu_seconds=sum(job.cpu_seconds or 0.0 for job in completed),
         left=watch.pending,

@@ -39,14 +39,7 @@ def submit(
     priority: Annotated[
         int, typer.Option(min=0, max=1000, help="The highest is computed first.")
     ] = 0,
-    pack: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=1000,
-            help="About how many sites share a job, where each takes seconds.",
-        ),
-    ] = 1,
+    pack: opt.Pack = 1,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,7 +71,8 @@ def submit(
         )
     if pack > 1 and relaxing is not None:
         raise typer.BadParameter(
-            "sites of relaxed structures have jobs of their own: leave out --relax.",
+            "a structure's sites are known once it is relaxed, each structure at its own time, so "
+            "they have jobs of their own: leave out --pack or --relax.",
             param_hint="--pack",
         )
     from nearedge.settings import get_settings

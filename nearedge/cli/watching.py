@@ -19,7 +19,7 @@ from rich.text import Text
 from nearedge.cli.console import messages
 from nearedge.errors import DatabaseError
 from nearedge.launch.fireworks import SPEC_KEY, launchpad
-from nearedge.launch.queue_state import PACK, PENDING, ids_of, queued
+from nearedge.launch.queue_state import PENDING, JobKind, ids_of, queued
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store.claims import ClaimInfo, Claims
@@ -140,17 +140,17 @@ def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[
         about = stored.get("spec", {}).get(SPEC_KEY, {})
         kind, label = about.get("kind", "job"), about.get("label", stored.get("name", ""))
         state = str(stored["state"]).lower()
-        if kind == PACK and state == COMPLETED:
+        if kind == JobKind.PACK and state == COMPLETED:
             yield from _of_pack(database, label, about)
             continue
         seconds = None
-        if kind == "site" and state == COMPLETED:
+        if kind == JobKind.SITE and state == COMPLETED:
             calculation = database["calculations"].find_one(
                 {"_id": about.get("calculation_id")}, {"state": 1, "cpu_seconds": 1}
             )
             if calculation is not None:
                 state, seconds = str(calculation["state"]), calculation.get("cpu_seconds")
-        if kind == "relax" and state == COMPLETED:
+        if kind == JobKind.RELAX and state == COMPLETED:
             relaxation = database["relaxations"].find_one(
                 {"_id": about.get("relaxation_id")}, {"state": 1}
             )
@@ -163,11 +163,11 @@ def _of_pack(database: MongoDatabase, label: str, about: Mapping[str, Any]) -> I
     fields = {"formula": 1, "absorber": 1, "absorbing_index": 1, "state": 1, "cpu_seconds": 1}
     for each in database["calculations"].find({"_id": {"$in": ids_of(about)}}, fields):
         site = f"{each['formula']} {each['absorber']}{each['absorbing_index']}, of {label}"
-        yield Ended("site", site, str(each["state"]), each.get("cpu_seconds"))
+        yield Ended(JobKind.SITE, site, str(each["state"]), each.get("cpu_seconds"))
     fields = {"formula": 1, "absorber": 1, "edge": 1}
     for each in database["spectra"].find({"_id": {"$in": about.get("average_id", [])}}, fields):
         crystal = f"{each['formula']} {each['absorber']} {each['edge']}, of {label}"
-        yield Ended("average", crystal, COMPLETED)
+        yield Ended(JobKind.AVERAGE, crystal, COMPLETED)
 
 
 @contextmanager

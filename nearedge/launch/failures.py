@@ -11,6 +11,7 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
+from nearedge.launch.queue_state import JobKind
 from nearedge.launch.reconcile import FIELDS, last_launch
 from nearedge.schemas.document import as_utc
 from nearedge.store.operations import operation
@@ -148,7 +149,7 @@ def _fizzled(pad: LaunchPad) -> Iterator[FizzledJob]:
         kind = str(about.get("kind") or "job")
         yield FizzledJob(
             fw_id=int(firework["fw_id"]),
-            kind="converge" if "convergence_id" in about else kind,
+            kind=JobKind.CONVERGE if "convergence_id" in about else kind,
             about=str(about.get("code") or kind),
             label=str(about.get("label") or f"job {firework['fw_id']}"),
             project=about.get("project"),

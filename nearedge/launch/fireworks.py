@@ -71,6 +71,7 @@ def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
     pad.tuneup(bkground=True)
     for field in (
         "calculation_id",
+        "average_id",
         "convergence_id",
         "search_id",
         "learn_id",

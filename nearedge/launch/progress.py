@@ -11,7 +11,7 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.fireworks import SPEC_KEY
-from nearedge.launch.queue_state import NOT_COMPLETED, PACK, PENDING, ids_of
+from nearedge.launch.queue_state import NOT_COMPLETED, PENDING, JobKind, ids_of
 from nearedge.schemas import COMPLETED
 from nearedge.store.operations import MongoDatabase, operation
 from nearedge.store.progress import NO_PROJECT, Recorded, Tally, all_recorded, how_many_recorded
@@ -123,7 +123,7 @@ def progress(
             this.failures[tally.state] = tally.count
             this.failed_cpu_seconds += tally.cpu_seconds
     for group in queue if queue is not None else in_queue(pad, project):
-        if group.kind in ("site", PACK):
+        if group.kind in (JobKind.SITE, JobKind.PACK):
             _count(part(group.project, group.code), group.state, group.sites)
     for state, name, code, count in _recorded_of_packs(pad, database, project):
         _count(part(name, code), state, -count)
@@ -163,7 +163,7 @@ def _recorded_of_packs(
     """
     match: dict[str, Any] = {
         "state": {"$in": ["RUNNING", "FIZZLED"]},
-        f"{_ABOUT}.kind": PACK,
+        f"{_ABOUT}.kind": JobKind.PACK,
     }
     if project is not None:
         match[f"{_ABOUT}.project"] = project

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
@@ -18,8 +19,20 @@ NOT_COMPLETED = (*PENDING, "FIZZLED", "DEFUSED", "ARCHIVED")
 """All states but COMPLETED, of a Firework or a workflow: a campaign is mostly what has completed,
 and no index of the embedded server serves "not equal"."""
 
-PACK = "pack"
-"""Kind of a job that computes the sites of several crystals."""
+
+class JobKind(StrEnum):
+    """What a job is, as it says of itself; jobs of other kinds are named by what makes them."""
+
+    SITE = "site"
+    AVERAGE = "average"
+    PACK = "pack"
+    RELAX = "relax"
+    CONTINUE = "continue"
+    CONVERGE = "converge"
+    BENCHMARK = "benchmark"
+    TRIAL = "trial"
+    CHOOSE = "choose"
+    EVALUATE = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -29,10 +42,10 @@ class QueuedJob:
     Parameters
     ----------
     kind
-        ``site``, ``pack`` or another.
-    keeps_failed
-        Whether it leaves a calculation that is recorded as failed as it is: of packs, all that were
-        not submitted to compute failures again.
+        Mostly a `JobKind`.
+    repeats
+        Which failure of the calculation it computes again, as it was told when it was submitted;
+        None where it leaves every failure as it is, and an empty text where it leaves none.
     """
 
     fw_id: int
@@ -41,7 +54,11 @@ class QueuedJob:
     project: str | None
     label: str
     kind: str
-    keeps_failed: bool = False
+    repeats: str | None = ""
+
+    def computes_again(self, failure: str) -> bool:
+        """Return whether it computes a calculation of which that failure is recorded."""
+        return self.repeats in ("", failure)
 
 
 def ids_of(about: Mapping[str, Any]) -> list[str]:
@@ -74,8 +91,34 @@ def queued(
                     project=about.get("project"),
                     label=about.get("label", ""),
                     kind=about.get("kind", ""),
-                    keeps_failed=about.get("kind") == PACK and not about.get("rerun_failed"),
+                    repeats=_repeats(about, each),
                 )
                 if each in wanted:
                     found.setdefault(each, []).append(job)
     return found
+
+
+def averages_to_come(pad: LaunchPad, average_ids: Iterable[str]) -> dict[str, list[str | None]]:
+    """Return the projects under which jobs, still in the queue, will file each of these averages.
+
+    Averages that no such job makes have no entry.
+    """
+    found: dict[str, list[str | None]] = {}
+    for batch in batches(dict.fromkeys(average_ids)):
+        query = {f"spec.{SPEC_KEY}.average_id": {"$in": batch}, "state": {"$in": list(PENDING)}}
+        for stored in pad.fireworks.find(query, {"_id": 0, f"spec.{SPEC_KEY}": 1}):
+            about = stored["spec"][SPEC_KEY]
+            made = about["average_id"]
+            for each in [made] if isinstance(made, str) else made:
+                found.setdefault(each, []).append(about.get("project"))
+    return found
+
+
+def _repeats(about: Mapping[str, Any], calculation_id: str) -> str | None:
+    if about.get("kind") != JobKind.PACK:
+        return ""
+    if not about.get("rerun_failed"):
+        return None
+    # Before 23 November 2026 a pack did not say which.
+    failures = about.get("failures")
+    return "" if failures is None else failures.get(calculation_id)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from monty.json import MontyDecoder, jsanitize
 
-from nearedge.errors import CodeError, DatabaseError, LaunchGivenUp, ResourceError
+from nearedge.errors import (
+    CodeError,
+    DatabaseError,
+    DatabaseUnavailable,
+    LaunchGivenUp,
+    ResourceError,
+    StructureError,
+)
 from nearedge.launch import token
-from nearedge.makers import packed_sites, simulation, storing
+from nearedge.makers import pack, packed_sites, simulation, storing
 from nearedge.makers.average import AverageMaker, average_sites
 from nearedge.makers.leftover import RESULT
 from nearedge.makers.pack import PackMaker, PackOutcome, failure_told
 from nearedge.makers.simulation import SimulationMaker
-from nearedge.schemas import COMPLETED, StructureDoc
+from nearedge.schemas import COMPLETED, SpectrumDoc, StructureDoc
 from nearedge.schemas.document import utc_now
 from nearedge.settings import Settings
 from nearedge.store.claims import Claims
@@ -320,3 +329,157 @@ def test_the_claim_of_a_result_that_was_lost_keeps_it_out(
     assert [each.state for each in outcome.sites] == [COMPLETED] * 3
     assert len(fake.runs) == 4, "the one that was lost is computed under a claim of its own"
     assert store.count(CalculationQuery()) == 3
+
+
+def test_what_repeats_a_failed_calculation_with_other_parameters_names_it(
+    store: SpectraStore, compute: Compute
+) -> None:
+    first = compute(["CO"]).sites[0].calculation_id
+    store.database["calculations"].delete_many({})
+    compute(["CO", "CCO"], instead_of={first: "the-failed-one"})
+    parents = {c.calculation_id: c.parents for c in store.calculations(CalculationQuery())}
+    assert parents.pop(first) == ["the-failed-one"]
+    assert list(parents.values()) == [[]]
+
+
+def test_failures_that_are_computed_again_are_stored_together_and_one_that_comes_late_is_not(
+    store: SpectraStore, compute: Compute, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run_dir: Path) -> None:
+        raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    ids = [each.calculation_id for each in compute().sites]
+    together: list[int] = []
+    conclude = SpectraStore.conclude
+
+    def count(self: SpectraStore, records: Sequence[Record], *more: Any) -> set[str]:
+        together.append(len(records))
+        return conclude(self, records, *more)
+
+    def overtaken(run_dir: Path) -> None:
+        if len(fake.runs) == 5:
+            faster = {"$set": {"state": "stage_timeout", "created_at": utc_now()}}
+            store.database["calculations"].update_one({"_id": ids[0]}, faster)
+
+    monkeypatch.setattr(SpectraStore, "conclude", count)
+    fake.behaviour = overtaken
+    outcome = compute(rerun_failed=True, failures=told(store))
+    assert [each.state for each in outcome.sites] == ["stage_timeout", COMPLETED, COMPLETED]
+    assert together == [3]
+    assert outcome.averages[0].state == "no_site_completed"
+
+
+def test_a_pack_of_averages_alone_and_one_of_nothing_new_claim_nothing(
+    store: SpectraStore, compute: Compute, molecule: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute()
+    spectra = store.database["spectra"]
+    spectra.delete_many({"kind": "average"})
+    maker = PackMaker(site_maker=SimulationMaker(code="fake", project="p"))
+    loaded = molecule("OCO")
+    document = StructureDoc.from_structure(loaded.structure, loaded.source)
+    sites = plan_sites(maker.site_maker, document, "O", "K")
+    make: Any = PackMaker.make
+    outcome = make.original(maker, [loaded.structure], [loaded.source], [[]], [shares(sites)])
+    assert outcome.sites == []
+    assert spectra.count_documents({"kind": "average"}) == 1
+
+
+@pytest.mark.parametrize("keep", [0.0, 1e6], ids=["kept as they are made", "in memory"])
+def test_what_an_outage_keeps_from_being_stored_waits_on_the_disk(
+    store: SpectraStore,
+    compute: Compute,
+    fake: Any,
+    in_memory: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: float,
+) -> None:
+    monkeypatch.setattr(packed_sites, "KEEP_SECONDS", keep)
+    monkeypatch.setattr(packed_sites, "STORE_RECORDS", 2)
+    conclude = SpectraStore.conclude
+
+    def away(*_: Any) -> set[str]:
+        raise DatabaseUnavailable("No database answers.")
+
+    monkeypatch.setattr(SpectraStore, "conclude", away)
+    with pytest.raises(DatabaseUnavailable, match="waits in"):
+        compute()
+    assert len(fake.runs) == len(list(in_memory.runs.rglob(RESULT))) == 2
+    monkeypatch.setattr(SpectraStore, "conclude", conclude)
+    assert [each.state for each in compute().averages] == ["completed"] * 3
+    assert len(fake.runs) == 3
+    assert not list(in_memory.runs.iterdir())
+
+
+def test_a_stop_while_the_disk_is_cleared_leaves_no_file_and_loses_no_result(
+    store: SpectraStore, compute: Compute, in_memory: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_sites, "KEEP_SECONDS", 0.0)
+    clear, calls = storing._clear_away, list[str]()
+
+    def stopped(record: Record, settings: Settings) -> None:
+        calls.append(record.calculation.calculation_id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        clear(record, settings)
+
+    monkeypatch.setattr(storing, "_clear_away", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        compute()
+    assert store.count(CalculationQuery(state=COMPLETED)) == 3
+    assert not list(in_memory.runs.iterdir())
+    assert store.database["claims"].count_documents({}) == 0
+
+
+def test_a_crystal_that_is_refused_where_it_is_computed_takes_none_of_the_others_along(
+    store: SpectraStore, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(structure: Any, label: str) -> None:
+        if label == "CCO":
+            raise StructureError("By this version it is none.")
+
+    monkeypatch.setattr(pack, "check_structure", refuse)
+    with pytest.raises(StructureError) as raised:
+        compute()
+    assert "CCO" in raised.value.__notes__[0]
+    assert store.count(CalculationQuery(state=COMPLETED)) == 2
+    assert store.count(SpectrumQuery(kind="average")) == 2
+
+
+def test_of_several_errors_the_machines_ends_the_job_so_that_it_is_put_back(
+    compute: Compute, fake: Any
+) -> None:
+    errors = [ValueError("a parser's"), ResourceError("No room."), KeyError("another")]
+
+    def fail(run_dir: Path) -> None:
+        raise errors[len(fake.runs) - 1]
+
+    fake.behaviour = fail
+    with pytest.raises(ResourceError) as raised:
+        compute()
+    assert raised.value.__notes__[0].startswith("Of this pack 3 ended by such errors: ")
+
+
+def test_an_average_that_cannot_be_stored_takes_none_of_the_others_along(
+    store: SpectraStore, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = SpectraStore._put_averages
+
+    def refuse(self: SpectraStore, averages: Sequence[SpectrumDoc]) -> None:
+        if any(each.formula == averages_of and each.absorber == "O" for each in averages):
+            raise DatabaseError("A document is too large.")
+        put(self, averages)
+
+    averages_of = "CO2"
+    monkeypatch.setattr(SpectraStore, "_put_averages", refuse)
+    with pytest.raises(DatabaseError, match="too large"):
+        compute()
+    assert store.count(CalculationQuery(state=COMPLETED)) == 3
+    assert store.count(SpectrumQuery(kind="average")) == 2
+
+
+def test_a_pack_that_was_queued_before_it_stated_failures_is_read() -> None:
+    maker = PackMaker(site_maker=SimulationMaker(code="fake", rerun_failed=True))
+    stored = {**maker.as_dict(), "submitted": 1.8e9}
+    assert MontyDecoder().process_decoded(json.loads(json.dumps(jsanitize(stored)))) == maker

@@ -130,3 +130,23 @@ def test_a_failure_of_a_pack_that_is_still_in_the_queue_is_queued_as_a_single_si
     assert site["nearedge"]["calculation_id"] == bad.calculation_id
     assert pad.fireworks.find_one({"spec.nearedge.kind": "pack"})["state"] == state
     assert counts(run_again(ERROR)) == (0, 0, 1, 0)
+
+
+def test_failures_of_several_projects_share_packs_within_each_and_name_what_they_repeat(
+    pad: LaunchPad, store: SpectraStore, failed: list[str], molecule: Molecule
+) -> None:
+    store.add_project([failed[1]], "q")
+    assert counts(run_again(ERROR, pack=10)) == (2, 0, 0, 0)
+    packs = [each["spec"]["nearedge"] for each in pad.fireworks.find({})]
+    assert {each["project"]: each["calculation_id"] for each in packs} == {
+        "p": [failed[1]],
+        "q": [failed[1]],
+    }
+    assert all(each["rerun_failed"] and list(each["failures"]) == [failed[1]] for each in packs)
+    assert counts(run_again(ERROR, pack=10)) == (0, 0, 2, 0)
+    pad.fireworks.delete_many({})
+    changes = Changes(settings=("fms_radius=3",))
+    assert counts(run_again(ERROR, project="p", changes=changes, pack=10)) == (1, 0, 0, 0)
+    (job,) = pad.fireworks.find({})
+    (new,) = job["spec"]["nearedge"]["calculation_id"]
+    assert job["spec"]["_tasks"][0]["job"]["function_args"][5] == {new: failed[1]}

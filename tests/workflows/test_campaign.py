@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from fireworks.core.launchpad import LaunchPad
@@ -12,9 +13,10 @@ from nearedge.errors import CodeError
 from nearedge.makers.average import average_sites
 from nearedge.makers.documents import completed_record, failed_record
 from nearedge.schemas import SpectrumKind, StructureDoc
+from nearedge.schemas.document import utc_now
 from nearedge.schemas.spectrum import EnergyReference
 from nearedge.spectra.spectrum import Spectrum
-from nearedge.store.queries import SpectrumQuery
+from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure, Refusal
 from nearedge.workflows import campaign
@@ -234,6 +236,52 @@ def test_crystals_that_lack_only_their_averages_share_packs_of_the_size_asked(
         "0 sites of 1 crystals",
         "0 sites of 2 crystals",
     ]
+
+
+@pytest.mark.parametrize("pack", [1, 10])
+def test_averages_that_wait_in_the_queue_are_not_added_again(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule, pack: int
+) -> None:
+    loaded = [molecule("CO"), molecule("CCO")]
+    for each in loaded:
+        compute(store, each, "C")
+    store.database["spectra"].delete_many({"kind": "average"})
+    for project, jobs in (("p", 1), ("p", 1), ("q", 2), (None, 2)):
+        assert counts(submit(loaded, absorber="C", project=project, pack=pack)) == (0, 3, 0, 0)
+        assert pad.fireworks.count_documents({}) == jobs * (1 if pack > 1 else 2), project
+
+
+def test_a_failure_that_a_pack_has_made_itself_it_will_not_compute_again_and_another_pack_does(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a pack that computes failures again and fizzles by an error of one of its sites."""
+    compute(store, molecule("CCO"), "C", fail=2)
+    again = {"absorber": "C", "project": "p", "pack": 10, "rerun_failed": True}
+    assert counts(submit([molecule("CCO")], **again)) == (2, 0, 0, 0)  # type: ignore[arg-type]
+    (job,) = pad.fireworks.find({})
+    first, second = job["spec"]["nearedge"]["calculation_id"]
+    later = {"$set": {"created_at": utc_now() + timedelta(seconds=1)}}
+    store.database["calculations"].update_one({"_id": first}, later)
+    pad.fireworks.update_many({}, {"$set": {"state": "FIZZLED"}})
+    put_back: list[int] = []
+    monkeypatch.setattr(LaunchPad, "rerun_fw", lambda self, fw_id: put_back.append(fw_id))
+    assert counts(submit([molecule("CCO")], **again)) == (2, 0, 0, 0)  # type: ignore[arg-type]
+    assert put_back == [job["fw_id"]], "for the second, whose failure it was asked for"
+    other = pad.fireworks.find_one({"fw_id": {"$ne": job["fw_id"]}})["spec"]["nearedge"]
+    assert other["calculation_id"] == list(other["failures"]) == [first]
+    assert second in job["spec"]["nearedge"]["failures"]
+
+
+def test_packs_say_which_failures_they_repeat_in_their_jobs_as_in_what_is_said_of_them(
+    pad: LaunchPad, store: SpectraStore, molecule: Molecule
+) -> None:
+    compute(store, molecule("CCO"), "C", fail=1)
+    submit([molecule("CCO")], absorber="C", pack=10, rerun_failed=True)
+    (job,) = pad.fireworks.find({})
+    (failed,) = store.calculations(CalculationQuery(failed=True))
+    told = {failed.calculation_id: failed.created_at.isoformat()}
+    assert job["spec"]["nearedge"]["failures"] == told
+    assert job["spec"]["_tasks"][0]["job"]["function_args"][4] == told
 
 
 def test_crystals_of_too_many_atoms_together_share_no_pack(
