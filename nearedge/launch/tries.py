@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 
@@ -19,6 +20,7 @@ from nearedge.launch.fencing import GIVEN_UP
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.liveness import Gone
 from nearedge.launch.reconcile import FAULTED, Finding
+from nearedge.launch.token import PROGRESSED
 
 SHARED = "shared"
 """Field of a launch that was given up together with others of its batch job."""
@@ -60,7 +62,8 @@ def last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
         if launch["fworker"]["name"] == _LEFT_BY:
             break
         counted = launch["launch_id"] == found.launch_id or launch.get(GIVEN_UP) == found.why
-        if counted:
+        # One that left less to do for the next is no failure of the job, which so comes to its end.
+        if counted and PROGRESSED not in launch:
             forgiven = from_outside(launch) or SHARED in launch
             own, outside = own + (not forgiven), outside + forgiven
             error = error or last_error(launch)
@@ -82,7 +85,7 @@ def set_apart(pad: LaunchPad, findings: Iterable[Finding]) -> None:
         if found.why in _TOGETHER and found.batch is not None and found.launch_id is not None:
             together.setdefault(found.batch, []).append(found)
     for batch, lost in together.items():
-        if len(lost) == 1 and not _lost_before(pad, batch, lost[0].fw_id):
+        if len(lost) == 1 and not _others_lost(pad, batch, lost[0]):
             continue
         for found in lost:
             launch = {"launch_id": found.launch_id, GIVEN_UP: {"$exists": False}}
@@ -92,11 +95,13 @@ def set_apart(pad: LaunchPad, findings: Iterable[Finding]) -> None:
             pad.fireworks.update_one({**job, **heavy}, {"$set": {SET_APART: True}})
 
 
-def _lost_before(pad: LaunchPad, batch: str, fw_id: int) -> bool:
-    """Return whether another look has put back other jobs of that batch job already."""
-    query = {
-        "fw_id": {"$ne": fw_id},
+def _others_lost(pad: LaunchPad, batch: str, found: Finding) -> bool:
+    """Return whether other jobs of that batch job were put back already, or are yet to be."""
+    of_others = {
+        "fw_id": {"$ne": found.fw_id},
         "fworker.name": {"$regex": re.escape(f"|{batch}") + "$"},
-        GIVEN_UP: {"$in": list(_TOGETHER)},
     }
-    return pad.launches.find_one(query, {"_id": 1}) is not None
+    lost: list[dict[str, Any]] = [{GIVEN_UP: {"$in": list(_TOGETHER)}}]
+    if found.why == Gone.JOB_FAILED:  # it is over: whatever runs in it is lost, and dies just now
+        lost.append({"state": "RUNNING", GIVEN_UP: {"$exists": False}})
+    return any(pad.launches.find_one({**of_others, **each}, {"_id": 1}) for each in lost)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli.database_state import Overview, overview
 from nearedge.launch.batch.filling import Wanted, fill
+from nearedge.launch.batch.reservation import BatchJob
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import PoolSummary, run_workers, worker_environment
 from nearedge.launch.recovery import Recovery, recover
@@ -179,7 +182,7 @@ _OF_WORKERS = ("nearedge.cli.batch_job", "nearedge.launch.worker")
 
 @dataclass
 class BatchQueue:
-    """What `nearedge queue --no-pilots` submits of an installation.
+    """What `nearedge queue` submits of an installation.
 
     Parameters
     ----------
@@ -199,8 +202,8 @@ class BatchQueue:
         found = self.slurm.states()
         return [found[number] for number in sorted(set(found) - self._before, key=int)]
 
-    def settings(self, fault: str = "") -> Settings:
-        """Return settings whose batch jobs run the program `fault` first."""
+    def settings(self, fault: str = "", **resources: object) -> Settings:
+        """Return settings whose batch jobs run the program `fault` first, with such `resources`."""
         faults = self.folder / uuid.uuid4().hex
         faults.mkdir(parents=True)
         # Python imports it by itself, in the codes' processes as well.
@@ -208,15 +211,24 @@ class BatchQueue:
             f"import sys\nif {{*{_OF_WORKERS}}} & {{*sys.orig_argv}}:\n"
             + textwrap.indent(fault or "pass", "    ")
         )
-        resources = {"walltime": 900, "margin": 20, "expected": 1, "tasks": 1, "memory": "700M"}
-        queue = {"all": resources | {"environment": {"PYTHONPATH": str(faults)}}}
+        usual = {"walltime": 900, "margin": 20, "expected": 1, "tasks": 1, "memory": "700M"}
+        queue = {"all": {**usual, **resources, "environment": {"PYTHONPATH": str(faults)}}}
         return self.site.settings.model_copy(update={"queue": QueueSettings.model_validate(queue)})
 
     def submit(self, fault: str = "") -> str:
         """Submit the one job that is ready, and return its number."""
-        wanted = Wanted(max_jobs=9, pilots=False)
-        (job,) = fill(self.site.pad, "slurm", self.settings(fault), wanted).submitted
+        (job,) = self.fill(self.settings(fault), pilots=False)
         return job.batch_id.removeprefix("slurm:")
+
+    def submit_pilot(self, fault: str = "", **resources: object) -> str:
+        """Submit a pilot of two workers for all that is ready, and return its number."""
+        (job,) = self.fill(self.settings(fault, tasks=2, **resources), pilots=True)
+        return job.batch_id.removeprefix("slurm:")
+
+    def fill(self, settings: Settings, *, pilots: bool | None = None) -> list[BatchJob]:
+        """Submit what `nearedge queue` does at one look."""
+        wanted = Wanted(max_jobs=9, pilots=pilots)
+        return fill(self.site.pad, "slurm", settings, wanted).submitted
 
     def end(self, number: str) -> str:
         """Wait until a job is over, and return its state."""
@@ -226,6 +238,40 @@ class BatchQueue:
 
         self.site.until(over, seconds=240)
         return self.slurm.states()[number]
+
+
+@pytest.fixture
+def another_slurm(
+    slurm: Slurm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Mapping[str, str]], Slurm]]:
+    """Return how a second Slurm is started, in whose configuration lines are replaced."""
+    started = []
+
+    def start(changes: Mapping[str, str]) -> Slurm:
+        folder = tmp_path_factory.mktemp("another")
+        tools = folder / "tools"
+        shutil.copytree(slurm.tools, tools)
+        script = tools / "slurm_up.sh"
+        script.chmod(0o755)
+        text = script.read_text()
+        for line, instead in changes.items():
+            assert text.count(f"{line}\n") == 1
+            text = text.replace(f"{line}\n", f"{instead}\n")
+        script.write_text(text)
+        ports = []
+        for _ in range(2):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                ports.append(free.getsockname()[1])
+        second = replace(slurm, tools=tools, folder=folder / "slurm", ports=(ports[0], ports[1]))
+        second.folder.mkdir()
+        started.append(second)
+        second.up()
+        return second
+
+    yield start
+    for each in started:
+        each.down()  # with what is left of its jobs
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,32 +29,11 @@ _RECONCILE = "from nearedge.cli.app import app; app(['reconcile', '--json'])"
 
 
 @pytest.fixture
-def annex(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+def annex(slurm: Slurm, another_slurm: Callable[[Mapping[str, str]], Slurm]) -> Slurm:
     """Return a second cluster, whose next job gets the number that the first's next one gets."""
-    folder = tmp_path_factory.mktemp("annex")
-    tools = folder / "tools"
-    shutil.copytree(slurm.tools, tools)
-    script = tools / "slurm_up.sh"
     last = int(slurm.ask("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true"))
     slurm.ask("scancel", str(last))
-    script.chmod(0o755)
-    text = script.read_text()
-    assert "ClusterName=lab\n" in text
-    named = text.replace("ClusterName=lab\n", f"ClusterName=annex\nFirstJobId={last + 1}\n")
-    script.write_text(named)
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    second = replace(slurm, tools=tools, folder=folder / "slurm", ports=(ports[0], ports[1]))
-    second.folder.mkdir()
-    try:
-        second.up()
-        yield second
-        second.cancel_all()
-    finally:
-        second.down()
+    return another_slurm({"ClusterName=lab": f"ClusterName=annex\nFirstJobId={last + 1}"})
 
 
 def of(cluster: Slurm) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fireworks import Firework, Workflow
+from fireworks import Firework, FWAction, Workflow
 from fireworks.core.fworker import FWorker
 
 from nearedge.launch import recovery
@@ -16,6 +16,7 @@ from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.recovery import recover
 from nearedge.launch.scheduler import JobState
+from nearedge.launch.token import note_progress
 from nearedge.store.operations import MongoDatabase
 
 PILOT = replace(WorkerIdentity.of_this_process(), machine="a node", batch="slurm:77")
@@ -89,6 +90,17 @@ def test_jobs_of_one_batch_job_that_two_looks_find_one_by_one_shared_it_as_well(
     assert (is_apart(pad, first), is_apart(pad, other)) == (False, True)
 
 
+def test_one_that_is_found_while_another_still_dies_shared_its_batch_job_as_well(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, begin: Begin
+) -> None:
+    dead, dying = begin("slurm:77"), begin("slurm:77")
+    here = replace(WorkerIdentity.of_this_process(), batch="slurm:77")
+    pad.launches.update_one({"fw_id": dying}, {"$set": {"fworker.name": here.name}})
+    done = recover(pad, memory_database, tries=1, ask=failed)
+    assert (done.ids("job_failed"), done.exhausted) == ((dead,), ())
+    assert (is_apart(pad, dead), state(pad, dying)) == (True, "RUNNING")
+
+
 def test_what_is_light_is_not_set_apart(
     pad: FencedLaunchPad, memory_database: MongoDatabase, begin: Begin
 ) -> None:
@@ -108,3 +120,34 @@ def test_jobs_that_share_failed_batch_jobs_again_and_again_are_left_as_failures_
         for each in jobs:
             begin("slurm:77", each)
     assert set(recover(pad, memory_database, tries=1, ask=failed).exhausted) == set(jobs)
+
+
+@pytest.mark.parametrize("how", ["cut off", "the machine's fault"])
+def test_a_launch_that_has_stored_something_is_not_counted_and_one_that_has_not_is(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, begin: Begin, how: str
+) -> None:
+    """As of a pack that comes to its end over several batch jobs, or gets nowhere in any."""
+
+    def ask(batch_ids: Iterable[str]) -> dict[str, JobState]:
+        return dict.fromkeys(batch_ids, JobState.TIMEOUT)
+
+    def ends() -> None:
+        if how == "cut off":
+            return
+        error = "nearedge.errors.ResourceError: The disk is full."
+        action = FWAction(stored_data={"_exception": {"_stacktrace": error}}, exit=True)
+        pad.complete_launch(pad.fireworks.find_one({})["launches"][-1], action, "FIZZLED")
+
+    job = begin("slurm:70", kind="pack")
+    for number in range(3):
+        for _ in range(2):
+            note_progress(pad.db)
+        ends()
+        assert recover(pad, memory_database, tries=2, ask=ask).exhausted == ()
+        begin(f"slurm:{71 + number}", job)
+    ends()
+    assert recover(pad, memory_database, tries=2, ask=ask).exhausted == (), "the first in vain"
+    begin("slurm:77", job)
+    ends()
+    assert recover(pad, memory_database, tries=2, ask=ask).exhausted == (job,)
+    assert state(pad, job) == "FIZZLED"
