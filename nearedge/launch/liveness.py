@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from nearedge.launch.heartbeat import CLUSTER, WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
@@ -77,15 +78,13 @@ class Liveness:
         foreign = {name for name in clusters if clusters[name] != here[schedulers[name]]}
         return cls(queue, database, ask(batch) if batch else {}, frozenset(foreign))
 
-    def gone(self, name: str, calculation_id: str | None = None) -> Gone | None:
+    def gone(self, name: str) -> Gone | None:
         """Return why the worker of that name is gone, or None if it may live.
 
         Parameters
         ----------
         name
             Of the worker, as its launch states it.
-        calculation_id
-            What it computes, if anything: the beat of the claim on it is a sign of life too.
         """
         worker = WorkerIdentity.parse(name)
         state = None
@@ -98,7 +97,7 @@ class Liveness:
             return self._gone_here(worker, state)
         if state not in (None, JobState.FORGOTTEN, JobState.ENDED):
             return _GONE.get(state)
-        still = stands_still(self.queue, name, self._claims_beat(calculation_id))
+        still = stands_still(self.queue, name, self._beats.get(_process_of(worker), ""))
         return Gone.LOST if still else None
 
     def _gone_here(self, worker: WorkerIdentity, state: JobState | None) -> Gone | None:
@@ -110,11 +109,23 @@ class Liveness:
             return None  # why, the scheduler says in a moment
         return Gone.LOST if state is None else _GONE.get(state, Gone.LOST)
 
-    def _claims_beat(self, calculation_id: str | None) -> str:
-        if calculation_id is None:
-            return ""
-        claim = self.database[CLAIMS].find_one({"_id": calculation_id}, {"owner": 1, "beat": 1})
-        return "" if claim is None else f"{claim['owner']}:{claim['beat']}"
+    @cached_property
+    def _beats(self) -> dict[tuple[str, int] | None, str]:
+        """What changes with each beat of a claim, and with each claim taken or released.
+
+        By the machine and number of the process that holds them: a pack holds many, and releases
+        those that are done.
+        """
+        holder = {"machine": "$machine", "pid": "$pid"}
+        of_each = {"_id": holder, "claims": {"$sum": 1}, "beats": {"$sum": "$beat"}}
+        return {
+            (row["_id"]["machine"], row["_id"]["pid"]): f"{row['claims']}:{row['beats']}"
+            for row in self.database[CLAIMS].aggregate([{"$group": of_each}])
+        }
+
+
+def _process_of(worker: WorkerIdentity | None) -> tuple[str, int] | None:
+    return None if worker is None else (worker.machine, worker.pid)
 
 
 def _scheduler_of(name: str) -> str:

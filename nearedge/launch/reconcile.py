@@ -12,7 +12,6 @@ from pymongo.errors import DuplicateKeyError
 from nearedge.launch.fireworks import SPEC_KEY
 from nearedge.launch.heartbeat import CLUSTER, WORKERS, stands_still
 from nearedge.launch.liveness import AskScheduler, Liveness
-from nearedge.launch.queue_state import ids_of
 from nearedge.launch.scheduler import JobState, cluster_of, states_of
 from nearedge.store.operations import MongoDatabase, server_time
 
@@ -83,8 +82,7 @@ def running(
         if launch is None:
             yield finding(firework, "lost")
             continue
-        about = firework.get("spec", {}).get(SPEC_KEY, {})
-        gone = liveness.gone(_worker(launch), next(iter(ids_of(about)), None))
+        gone = liveness.gone(_worker(launch))
         if gone is not None:
             over = launch["state"] in ("COMPLETED", "FIZZLED")
             batch = _worker(launch).split("|")[4:]

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -163,14 +164,20 @@ def test_a_controller_that_is_killed_changes_nothing_until_it_answers_again(
     told: Callable[[str, float], None],
 ) -> None:  # fmt: skip
     site.submit(molecule("CO"), "C")
-    number = submit("--hold")
+    job_name = uuid.uuid4().hex
+    number = submit("--hold", f"--job-name={job_name}")
     name = WorkerIdentity.of_this_process().name
     _, launch = site.pad.reserve_fw(FWorker(name=name), str(tmp_path))
     site.pad.set_reservation_id(launch, number)
+    # What slurmctld saves every few seconds is all that it knows after it was killed: a job that it
+    # took since is lost, and its number given again.
+    saved = slurm.folder / "state" / "job_state"
+    site.until(lambda: job_name.encode() in saved.read_bytes())
     os.kill(slurm.pid("slurmctld"), signal.SIGKILL)
     site.until(lambda: states_of([f"slurm:{number}"])[f"slurm:{number}"] == "unknown")
     assert site.recover().total == 0, "it does not answer"
     slurm.up()
+    assert states_of([f"slurm:{number}"])[f"slurm:{number}"] == "pending"
     assert site.recover().total == 0, "the job still waits"
     assert site.state() == "RESERVED"
     slurm.ask("scancel", number)

@@ -122,6 +122,31 @@ def test_a_job_that_may_be_alive_is_never_started_again(
     assert state(pad) == "RUNNING"
 
 
+def test_any_claim_of_a_worker_elsewhere_is_its_sign_of_life_also_of_a_pack_that_is_half_done(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    monkeypatch.setattr(heartbeat, "server_time", lambda _: now[0])
+    running(replace(ELSEWHERE, batch=None))
+    claims = [
+        {"_id": name, "machine": machine, "pid": ELSEWHERE.pid, "owner": machine, "beat": 0}
+        for name, machine in (("c1", "a third"), ("c2", ELSEWHERE.machine), ("c3", "a third"))
+    ]
+    memory_database["claims"].insert_many(claims)
+
+    def looks(beats_of: str) -> list[str]:
+        found: list[str] = []
+        for _ in range(10):
+            now[0] += timedelta(minutes=2)
+            memory_database["claims"].update_many({"machine": beats_of}, {"$inc": {"beat": 1}})
+            found += why(recover(pad, memory_database))
+        return found
+
+    assert looks(ELSEWHERE.machine) == [], "it beats for c2; c1, done, is another's by now"
+    assert looks("a third") == ["lost"], "nothing of its own moves"
+
+
 def test_another_clusters_batch_job_of_the_same_number_says_nothing(
     pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
@@ -187,6 +212,21 @@ def test_a_reservation_whose_batch_job_was_cancelled_is_given_up(
     assert recover(pad, memory_database, ask=told).ids("pending_cancelled") == (reserved,)
     assert state(pad) == "READY"
     assert pad.launches.count_documents({"state": "RESERVED"}) == 0
+
+
+def test_a_reservation_whose_batch_job_slurm_lost_is_given_up_after_ten_watched_minutes(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, reserved: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As where slurmctld was killed before it saved the job, and never heard of it again."""
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    monkeypatch.setattr(heartbeat, "server_time", lambda _: now[0])
+    found: list[list[str]] = []
+    for _ in range(7):
+        found.append(why(recover(pad, memory_database, ask=says(JobState.FORGOTTEN))))
+        now[0] += timedelta(minutes=2)
+    assert found == [[], [], [], [], [], ["pending_cancelled"], []]
+    assert state(pad) == "READY"
 
 
 def test_another_clusters_reservation_of_the_same_number_is_left_alone(

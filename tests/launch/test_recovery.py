@@ -136,7 +136,7 @@ def test_a_worker_elsewhere_that_holds_its_claim_lives(
 ) -> None:
     fw_id = running(ELSEWHERE)
     memory_database["claims"].insert_one(
-        {"_id": "c1", "owner": "o", "beat": 0, "machine": "another"}
+        {"_id": "c1", "owner": "o", "beat": 0, "machine": "another", "pid": ELSEWHERE.pid}
     )
     for _ in range(8):
         looks(pad, memory_database, clock, 1, between=2)
