@@ -14,6 +14,8 @@ from pathlib import Path
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.batch.pilots import ALIVE, PILOTS
+from nearedge.launch.fencing import GIVEN_UP
+from nearedge.launch.reconcile import FOLDER
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
 from nearedge.store.claims import Claims
@@ -95,7 +97,8 @@ def old_folders(
         *_unwritten(_folders_in(jobs), age_of_jobs),
     ]
     claimed = {claim.calculation_id for claim in Claims(database).live()}
-    found = [each for each in old if _may_go(Path(each.path), pad, database, claimed)]
+    in_use = set(_in_use(pad.db))
+    found = [each for each in old if _may_go(Path(each.path), in_use, database, claimed)]
     return sorted(found, key=lambda each: -each.days)
 
 
@@ -151,16 +154,27 @@ def _unwritten(folders: Iterable[Path], seconds: float) -> Iterator[OldFolder]:
             yield OldFolder(str(path), size, (now - last_written) / 86400.0)
 
 
-def _may_go(path: Path, pad: LaunchPad, database: MongoDatabase, claimed: set[str]) -> bool:
+def _in_use(queue: MongoDatabase) -> Iterator[str]:
+    """Yield the names of the folders of launches and batch jobs that are under way, or will be.
+
+    By their last part, which is drawn at random: what is above it has more names than one where
+    links lead there. A launch that was reserved for a batch job gets a folder of its own when it
+    begins, and its history still says that of the batch job.
+    """
+    under_way = {"state": {"$in": ["RUNNING", "RESERVED"]}, GIVEN_UP: {"$exists": False}}
+    fields = {"launch_dir": 1, f"state_history.{FOLDER}": 1}
+    for launch in queue["launches"].find(under_way, fields):
+        of_batch_jobs = (each.get(FOLDER) for each in launch.get("state_history", ()))
+        for folder in filter(None, (launch["launch_dir"], *of_batch_jobs)):
+            yield Path(folder).name
+    for pilot in queue[PILOTS].find(ALIVE, {"folder": 1}):
+        yield Path(pilot["folder"]).name
+
+
+def _may_go(path: Path, in_use: set[str], database: MongoDatabase, claimed: set[str]) -> bool:
     above = path.parent
-    # By their last part, which is drawn at random: what is above it has more names than one where
-    # links lead there.
     if above.name in (LAUNCHES, _BATCH_JOBS):
-        under_way = {"state": {"$in": ["RUNNING", "RESERVED"]}}
-        launches = pad.launches.find(under_way, {"launch_dir": 1})
-        pilots = pad.db[PILOTS].find(ALIVE, {"folder": 1})
-        stated = [each.get("launch_dir", each.get("folder")) for each in (*launches, *pilots)]
-        return not any(_is_named(path, each) for each in stated)
+        return path.name not in in_use
     if above.name in claimed or (above / _WAITING_RESULT).exists():
         return False
     stored = database["calculations"].find_one({"_id": above.name, "state": COMPLETED}) or {}

@@ -41,6 +41,9 @@ SCHEDULER = "scheduler"
 RESERVATION_ID = "reservation_id"
 """Field of a reservation, FireWorks' own: the number of its batch job, once that is submitted."""
 
+FOLDER = "folder"
+"""Field of a reservation: its batch job's folder, which stays that also once its launch has one."""
+
 _TURN = "turn to reconcile"
 
 

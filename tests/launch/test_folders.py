@@ -73,7 +73,8 @@ def test_what_a_batch_job_left_goes_once_it_cannot_run_any_more(
     settings: Settings, pad: LaunchPad, memory_database: MongoDatabase
 ) -> None:
     jobs = settings.home / "batch" / "jobs"
-    hours = {"over": 30.0, "reserved": 30.0, "pilot": 30.0, "begun": 0.5, "ended pilot": 29.0}
+    hours = {"over": 30.0, "reserved": 30.0, "pilot": 30.0, "begun": 0.5, "ended pilot": 29.0,
+             "running": 30.0, "given up": 28.0}  # fmt: skip
     for name, ago in hours.items():
         (jobs / name).mkdir(parents=True)
         (jobs / name / "submit.sh").write_text("exec true")
@@ -81,12 +82,19 @@ def test_what_a_batch_job_left_goes_once_it_cannot_run_any_more(
         for path in (jobs / name / "submit.sh", jobs / name):
             os.utime(path, (then, then))
     pad.launches.insert_one({"launch_dir": str(jobs / "reserved"), "state": "RESERVED"})
+    for number, (name, more) in enumerate(
+        {"running": {}, "given up": {"given_up": "lost"}}.items()
+    ):
+        history = [{"state": "RESERVED", "folder": str(jobs / name)}, {"state": "RUNNING"}]
+        launch = {"launch_id": number, "launch_dir": "runs/launches/x", "state": "RUNNING"}
+        pad.launches.insert_one({**launch, "state_history": history, **more})
     for name, state in (("pilot", "submitted"), ("ended pilot", "ended")):
         pad.db["pilots"].insert_one({"folder": str(jobs / name), "state": state})
     found = old_folders(settings, pad, memory_database, timedelta(0))
-    assert [Path(each.path).name for each in found] == ["over", "ended pilot"]
+    assert [Path(each.path).name for each in found] == ["over", "ended pilot", "given up"]
     assert remove(found, memory_database) == found
-    assert sorted(each.name for each in jobs.iterdir()) == ["begun", "pilot", "reserved"]
+    left = ["begun", "pilot", "reserved", "running"]
+    assert sorted(each.name for each in jobs.iterdir()) == left
 
 
 def test_what_is_known_by_the_name_of_a_link_stays_as_well(

@@ -27,7 +27,13 @@ from nearedge.launch.batch.script import Task, job_of, new_job_folder, submit_sc
 from nearedge.launch.fencing import GIVEN_UP, FencedLaunchPad
 from nearedge.launch.heartbeat import CLUSTER, stands_still
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.reconcile import RESERVATION_ID, SCHEDULER, noted, reservation_number
+from nearedge.launch.reconcile import (
+    FOLDER,
+    RESERVATION_ID,
+    SCHEDULER,
+    noted,
+    reservation_number,
+)
 from nearedge.launch.scheduler import cluster_of
 from nearedge.queue_settings import SchedulerName
 from nearedge.settings import Settings
@@ -101,7 +107,7 @@ def reserve_one(
     task = task_of(firework)
     try:
         resources = settings.batch.resources(task.job_class)
-        _say(pad, launch_id, _place_of(scheduler))
+        _say(pad, launch_id, {**_place_of(scheduler), FOLDER: str(folder)})
         number = submit_script(job_of(task, scheduler, resources, settings), scheduler, folder)
     except BaseException as error:
         _let_go(pad, launch_id)

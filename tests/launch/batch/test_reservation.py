@@ -242,6 +242,7 @@ def test_reservations_and_pilots_say_which_cluster_they_are_of(
     (launch,) = pad.launches.find({"fw_id": number})
     (noted,) = launch["state_history"]
     assert (noted["reservation_id"], noted["cluster"]) == ("102", "ours")
+    assert noted["folder"] == launch["launch_dir"], "for `clean`, once the launch has another"
     assert pilots_alive(pad, "slurm") == {"feff": 1}
     pad.db[PILOTS].update_one({}, {"$set": {"cluster": "theirs"}})
     assert pilots_alive(pad, "slurm") == {}
