@@ -140,7 +140,7 @@ def _store(
     refused |= store.conclude(mine, seen, claim.owner)
     kept = [r.calculation for r in mine if r.calculation.calculation_id not in refused]
     if not all(map(repeats, kept)):
-        note_progress()
+        note_progress(queue)
     # A result left over from another project's job is this one's as well.
     other = [each.calculation_id for each in kept if project not in each.projects]
     if project is not None and other:

@@ -18,7 +18,7 @@ from fireworks.core.fworker import FWorker
 from pymongo.errors import PyMongoError
 
 from nearedge.launch.conditional import TRIES, ConditionalLaunchPad, InNoWorkflow, Superseded
-from nearedge.launch.token import CurrentLaunch, hold, refuse
+from nearedge.launch.token import CurrentLaunch, has_progressed, hold, mark_progress, refuse
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ GIVEN_UP = "given_up"
 
 class FencedLaunchPad(ConditionalLaunchPad):
     """FireWorks' launchpad, whose every write is refused to a launch that was given up."""
+
+    of_store: str | None = None
+    """The database that it works for, where it is not the queue that every database has."""
 
     # ---- taking and ending a job
 
@@ -75,6 +78,8 @@ class FencedLaunchPad(ConditionalLaunchPad):
         """
         refuse(self.db, launch_id)
         ended: dict[str, Any] = super().complete_launch(launch_id, action, state)
+        if has_progressed() and state == "FIZZLED":  # FireWorks wrote the launch anew
+            mark_progress(self.db, launch_id)
         refuse(self.db, launch_id)  # given up meanwhile: the job did not end by this
         return ended
 

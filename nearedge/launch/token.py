@@ -18,6 +18,9 @@ class CurrentLaunch:
     launch_id: int
 
 
+PROGRESSED = "progressed"
+"""Field of a launch that stored something which the job's next launch need not compute."""
+
 _current: CurrentLaunch | None = None
 _progressed = False
 
@@ -38,10 +41,25 @@ def hold(launch: CurrentLaunch | None) -> None:
     _current, _progressed = launch, False
 
 
-def note_progress() -> None:
-    """Note that something is stored which the job's next launch need not compute."""
+def note_progress(database: Database[dict[str, Any]]) -> None:
+    """Note that something is stored which the job's next launch need not compute.
+
+    In the launch as well: if this process is killed, another has to know.
+
+    Parameters
+    ----------
+    database
+        The launchpad's.
+    """
     global _progressed  # noqa: PLW0603 - as above
+    if _current is not None and not _progressed:
+        mark_progress(database, _current.launch_id)
     _progressed = True
+
+
+def mark_progress(database: Database[dict[str, Any]], launch_id: int) -> None:
+    """Write into a launch that it stored something new."""
+    database["launches"].update_one({"launch_id": launch_id}, {"$set": {PROGRESSED: True}})
 
 
 def has_progressed() -> bool:

@@ -483,3 +483,20 @@ def test_a_pack_that_was_queued_before_it_stated_failures_is_read() -> None:
     maker = PackMaker(site_maker=SimulationMaker(code="fake", rerun_failed=True))
     stored = {**maker.as_dict(), "submitted": 1.8e9}
     assert MontyDecoder().process_decoded(json.loads(json.dumps(jsanitize(stored)))) == maker
+
+
+def test_a_launch_says_that_it_has_stored_something_where_others_can_read_it(
+    store: SpectraStore, compute: Compute, in_memory: Settings
+) -> None:
+    queue = store.database.client[in_memory.launchpad_database]
+    queue["fireworks"].insert_one({"fw_id": 1, "launches": [7]})
+    queue["launches"].insert_one({"launch_id": 7})
+    try:
+        for new in (True, False):
+            token.hold(token.CurrentLaunch(1, 7))
+            compute()
+            (launch,) = queue["launches"].find({})
+            assert ("progressed" in launch) == new
+            queue["launches"].update_one({}, {"$unset": {"progressed": True}})
+    finally:
+        token.let_go()

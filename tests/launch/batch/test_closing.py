@@ -118,7 +118,7 @@ def test_a_run_that_had_all_the_time_and_stored_something_goes_on_in_the_next_ba
     def meet_the_end(seconds: float) -> None:
         if seconds != 60:
             return sleep(seconds)
-        note_progress()
+        note_progress(pad.db)
         worker.window = Window(now, now, expected=0.1)
         worker.stop()
 
