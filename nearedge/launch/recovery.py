@@ -48,7 +48,7 @@ from nearedge.store.operations import MongoDatabase, operation
 
 RESERVATION_SECONDS = 60.0
 """A checkout takes milliseconds; a Firework that is watched to be reserved for longer, without a
-launch, was abandoned."""
+launch, was abandoned. Only in the last of them is it known by whom."""
 
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
@@ -218,8 +218,10 @@ def _give_up_reservations(pad: LaunchPad) -> list[Finding]:
     for firework in list(_abandoned_reservations(pad)):
         as_seen = {"fw_id": firework["fw_id"], "state": "RESERVED",
                    "updated_on": firework.get("updated_on")}  # fmt: skip
+        left = [each["_id"] for each in pad.launches.find(_never_linked(firework), {"_id": 1})]
         if pad.fireworks.update_one(as_seen, {"$set": {"state": "READY"}}).modified_count:
             given_up.append(finding(firework, ABANDONED))
+            pad.launches.delete_many({"_id": {"$in": left}})
             pad.db[WORKERS].delete_one({"_id": f"reserved {firework['fw_id']}"})
     return given_up
 
@@ -266,13 +268,30 @@ def _abandoned(pad: LaunchPad) -> Iterator[Finding]:
 
 
 def _abandoned_reservations(pad: LaunchPad) -> Iterator[dict[str, Any]]:
-    for firework in pad.fireworks.find({"state": "RESERVED"}, FIELDS):
+    for firework in pad.fireworks.find({"state": "RESERVED"}, {**FIELDS, "archived_launches": 1}):
         if _in_a_batch_queue(pad, firework):
+            continue
+        if _taken_by_one_gone(pad, firework):
+            yield firework
             continue
         # Whose clock `updated_on` is of is not known; that it does not change can be watched.
         watched, since = f"reserved {firework['fw_id']}", str(firework.get("updated_on"))
         if stands_still(pad.db, watched, since, timedelta(seconds=RESERVATION_SECONDS)):
             yield firework
+
+
+def _taken_by_one_gone(pad: LaunchPad, firework: Mapping[str, Any]) -> bool:
+    """Return whether it is known who reserved a job, and that this worker has ended."""
+    launch = pad.launches.find_one(_never_linked(firework), {"fworker.name": 1})
+    worker = None if launch is None else WorkerIdentity.parse(launch["fworker"]["name"])
+    return worker is not None and worker.here and not worker.alive()
+
+
+def _never_linked(firework: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the query for launches that a worker wrote and did not get to tell the job of."""
+    known = [*firework.get("launches", ()), *firework.get("archived_launches", ())]
+    under_way = {"state": {"$in": ["RUNNING", "RESERVED"]}}
+    return {"fw_id": firework["fw_id"], "launch_id": {"$nin": known}, **under_way}
 
 
 def _in_a_batch_queue(pad: LaunchPad, firework: Mapping[str, Any]) -> bool:

@@ -154,7 +154,7 @@ def test_of_a_pilot_that_slurm_ends_for_memory_only_the_job_that_took_it_is_to_b
     glutton, innocent = two_sites(site, molecule)
 
     def look(*jobs: int) -> set[int]:
-        """Look until these jobs have been put right, and return those that were left as failures."""
+        """Look until these jobs have been put right, and return those left as failures."""
         found: set[int] = set()
         exhausted: set[int] = set()
 

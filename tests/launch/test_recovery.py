@@ -173,6 +173,23 @@ def test_a_reservation_that_never_became_a_launch_is_given_up_after_a_watched_mi
     assert pad.db[WORKERS].count_documents({}) == 0
 
 
+@pytest.mark.parametrize("worker", [GONE, ALIVE, ELSEWHERE], ids=["gone", "alive", "elsewhere"])
+def test_a_reservation_goes_back_at_once_where_it_is_known_that_its_worker_is_gone(
+    pad: FencedLaunchPad,
+    memory_database: MongoDatabase,
+    running: Running,
+    clock: ServerClock,
+    worker: WorkerIdentity,
+) -> None:
+    """A worker is killed when its launch is written, and not yet that the job has that launch."""
+    fw_id = running(worker)
+    pad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "RESERVED", "launches": []}})
+    gone = worker is GONE
+    assert recover(pad, memory_database).ids("abandoned") == ((fw_id,) if gone else ())
+    assert state(pad, fw_id) == ("READY" if gone else "RESERVED")
+    assert pad.launches.count_documents({}) == (0 if gone else 1)
+
+
 @pytest.mark.parametrize(
     "error",
     [
