@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -229,14 +230,17 @@ def _listed(store: SpectraStore, found: Sequence[SpectrumRow]) -> list[DatasetRo
 
 
 def frozen_listing(database: MongoDatabase, query: SpectrumQuery) -> list[SpectrumRow]:
-    """Return the site spectra that a data set of a query would be made of.
+    """Return the site spectra that a data set of a query would be made of, by formula.
+
+    A data set's id hangs on their order, and must be what it was in releases that listed so.
 
     Raises
     ------
     DatasetError
         If nothing answers, or spectra of several codes, protocols or parameters do.
     """
-    found = SpectraStore(database).listing(query.model_copy(update={"kind": SpectrumKind.SITE}))
+    sites = query.model_copy(update={"kind": SpectrumKind.SITE})
+    found = sorted(SpectraStore(database).listing(sites), key=attrgetter("formula"))
     _check_alike(found, query)
     return found
 

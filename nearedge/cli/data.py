@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,16 +36,21 @@ def query(
     calculations: Annotated[
         bool, typer.Option("--calculations", help="List calculations, failed ones too.")
     ] = False,
+    count: Annotated[
+        bool, typer.Option("--count", help="Say how many fit, and list none of them.")
+    ] = False,
     as_json: opt.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
 ) -> None:
     """List spectra, or with --calculations what was run; arrays come with `export`."""
-    from nearedge.cli.listing import calculation_rows, csv_text, spectrum_rows, table_of
+    from nearedge.cli.listing import calculation_rows, csv_text, spectrum_rows, summary, table_of
     from nearedge.cli.selection import Filters
     from nearedge.store.spectra_store import SpectraStore
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
+    if count and (as_csv or skip or limit is not None):
+        raise typer.BadParameter("--count goes with conditions and --json only.")
     if calculations and kind is not None:
         raise typer.BadParameter("--kind is for spectra: a calculation is always of one site.")
     filters = Filters(
@@ -53,25 +59,24 @@ def query(
     store = SpectraStore.from_settings()
     if limit is None and not (as_json or as_csv):
         limit = _TABLE_ROWS
+    what = "calculations" if calculations else "spectra"
+    if count:
+        total = store.count(filters.calculations() if calculations else filters.spectra(kind))
+        show_json({what: total}) if as_json else show(f"{total} {what}.")
+        return
     if calculations:
-        wanted = filters.calculations()
-        rows = calculation_rows(store, wanted, limit=limit, skip=skip)
-        total = store.count(wanted)
+        page = calculation_rows(store, filters.calculations(), limit=limit, skip=skip)
     else:
-        asked = filters.spectra(kind)
-        rows = spectrum_rows(store, asked, limit=limit, skip=skip)
-        total = store.count(asked)
+        page = spectrum_rows(store, filters.spectra(kind), limit=limit, skip=skip)
     if as_json:
-        show_json(rows)
+        show_json(page.rows)
     elif as_csv:
-        sys.stdout.write(csv_text(rows, calculations=calculations))
+        sys.stdout.write(csv_text(page.rows, calculations=calculations))
     else:
-        what = "calculations" if calculations else "spectra"
-        if rows:
-            columns, cells = table_of(rows, calculations=calculations)
+        if page.rows:
+            columns, cells = table_of(page.rows, calculations=calculations)
             show_table(columns, cells, numbers="Site,CPU s")
-        more = "" if len(rows) + skip >= total else "; --limit and --skip show others"
-        show(f"{len(rows)} of {total} {what}{more}.")
+        show(summary(page, skip, what))
 
 
 def plot(
@@ -122,10 +127,10 @@ def plot(
     )
     store = SpectraStore.from_settings()
     wanted = filters.spectra(kind, store.whole_ids(ids or []))
-    found = store.count(wanted)
-    if found == 0:
+    found = list(store.spectra(wanted, limit=None if limit is None else limit + 1))
+    if not found:
         raise SpectrumError(_NOTHING)
-    documents = [as_asked(each) for each in store.spectra(wanted, limit=limit)]
+    documents = [as_asked(each) for each in sorted(found[:limit], key=attrgetter("formula"))]
     drawn = figures(
         documents,
         names=structure_names(store, documents),
@@ -135,8 +140,8 @@ def plot(
     )
     title = "NearEdge spectra" if broaden is None else f"NearEdge spectra, broadened by {broaden}"
     write_figures(output, title, drawn)
-    if limit is not None and found > limit:
-        say(f"{found} spectra fit; the first {limit} were drawn (see --limit).", style="yellow")
+    if limit is not None and len(found) > limit:
+        say(f"More than {limit} spectra fit; so many were drawn (see --limit).", style="yellow")
     curves = sum(len(figure.curves) for figure in drawn)
     if as_json:
         show_json({"output": str(output), "figures": len(drawn), "curves": curves})
@@ -188,12 +193,12 @@ def export(
     )
     store = SpectraStore.from_settings()
     wanted = filters.spectra(kind, store.whole_ids(ids or []))
-    found = store.count(wanted)
+    found = store.count(wanted, most=None if limit is None else skip + limit)
     if found == 0:
         raise SpectrumError(_NOTHING)
     if skip >= found:
         raise SpectrumError(f"{found} spectra fit, and --skip {skip} leaves out all of them.")
-    with progress("Exporting", min(found - skip, limit or found)) as step:
+    with progress("Exporting", found - skip) as step:
         spectra = (as_asked(each) for each in store.spectra(wanted, limit=limit, skip=skip))
         written = write_spectra(store, spectra, file_format, output, step)
     if as_json:

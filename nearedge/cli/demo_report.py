@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 
 import numpy as np
 
@@ -85,9 +86,10 @@ def gather(
     spectra: list[SpectrumDoc] = []
     for task in wanted:
         query = task.query
-        spectra += store.spectra(query)
+        spectra += sorted(store.spectra(query), key=attrgetter("formula"))
         conditions = query.model_dump(include={"absorber", "edge", "code", "protocol", "project"})
-        calculations += store.calculations(CalculationQuery(**conditions))
+        found = store.calculations(CalculationQuery(**conditions))
+        calculations += sorted(found, key=attrgetter("formula"))
     citations = {}
     for structure in store.structures({each.structure_key for each in calculations}).values():
         citations[structure.source.label] = structure.source.citation or ""

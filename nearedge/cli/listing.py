@@ -6,13 +6,25 @@ import csv
 import io
 from dataclasses import asdict, fields
 from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
 
+from nearedge.schemas.calculation import CalculationDoc
 from nearedge.store.abbreviated import SHOWN
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.records import SpectrumRow
 from nearedge.store.spectra_store import SpectraStore
 
 Row = dict[str, object]
+F = TypeVar("F", SpectrumRow, CalculationDoc)
+
+
+class Page(NamedTuple):
+    """Rows, and whether more fit than the limit lets through."""
+
+    rows: list[Row]
+    more: bool
+
 
 # Input files and parameters fill screens; `export --format json` and the store give them.
 _LEFT_OUT = {"inputs", "schema_version"}
@@ -25,17 +37,32 @@ _FLAT = (
 
 def spectrum_rows(
     store: SpectraStore, query: SpectrumQuery, *, limit: int | None, skip: int
-) -> list[Row]:
-    """Return spectra without arrays."""
-    return [_plain(asdict(row)) for row in store.listing(query, limit=limit, skip=skip)]
+) -> Page:
+    """Return spectra without arrays; by formula, if they are all that fit."""
+    found = store.listing(query, limit=_one_more(limit), skip=skip)
+    shown, more = _cut(found, limit, skip)
+    return Page([_plain(asdict(row)) for row in shown], more)
 
 
 def calculation_rows(
     store: SpectraStore, query: CalculationQuery, *, limit: int | None, skip: int
-) -> list[Row]:
-    """Return calculations without the text of their input files."""
-    found = store.calculations(query, limit=limit, skip=skip)
-    return [calculation.model_dump(mode="json", exclude=_LEFT_OUT) for calculation in found]
+) -> Page:
+    """Return calculations without the text of their input files; by formula, if they are all."""
+    found = list(store.calculations(query, limit=_one_more(limit), skip=skip))
+    shown, more = _cut(found, limit, skip)
+    return Page([each.model_dump(mode="json", exclude=_LEFT_OUT) for each in shown], more)
+
+
+def summary(page: Page, skip: int, what: str) -> str:
+    """Return what a table says below itself; to count all that fit may take the database long."""
+    shown = len(page.rows)
+    if page.more:
+        return (
+            f"{shown} {what}, and more fit: --limit and --skip show others, --count says how many."
+        )
+    if skip and not shown:
+        return f"No more than {skip} {what} fit."
+    return f"{shown} of {skip + shown} {what}."
 
 
 def csv_text(rows: list[Row], *, calculations: bool) -> str:
@@ -71,6 +98,17 @@ def table_of(rows: list[Row], *, calculations: bool) -> tuple[list[str], list[li
             line.append(_cell(row["projects"]))
         cells.append(line)
     return columns, cells
+
+
+def _one_more(limit: int | None) -> int | None:
+    return None if limit is None else limit + 1
+
+
+def _cut(found: list[F], limit: int | None, skip: int) -> tuple[list[F], bool]:
+    """Return what is shown, and whether there is more."""
+    if limit is not None and len(found) > limit:
+        return found[:limit], True
+    return (found if skip else sorted(found, key=attrgetter("formula"))), False
 
 
 def _plain(row: Row) -> Row:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Self, TypeVar
-
-from pymongo import ASCENDING
 
 from nearedge.schemas.calculation import COMPLETED, CalculationDoc
 from nearedge.schemas.document import Document
@@ -24,6 +23,7 @@ from nearedge.store.packing import all_references, checked_version, large_fields
 from nearedge.store.queries import CalculationQuery, Query, SpectrumQuery
 from nearedge.store.recording import FILED_NOW, Recorder
 from nearedge.store.records import Record, RecordCounts, Restart, SpectrumRow
+from nearedge.store.walking import Walk
 
 __all__ = ["Record", "RecordCounts", "Restart", "SpectraStore", "SpectrumRow"]
 
@@ -32,9 +32,6 @@ D = TypeVar("D", bound=Document)
 _WRITE_BATCH = 200
 _WRITE_POINTS = 1_000_000
 """Energies of the spectra of one batch: 16 MB of arrays in the database's form."""
-_READ_BATCH = 200
-_ORDER = ("formula", "structure_key", "absorber", "edge", "code", "protocol", "absorbing_index")
-"""What listings are sorted by, then by id: stable, and the sites of a crystal stay together."""
 
 
 class SpectraStore:
@@ -200,11 +197,15 @@ class SpectraStore:
             found.update(self._completed(batch))
         return found
 
-    @operation
     def listing(
         self, query: SpectrumQuery, *, limit: int | None = None, skip: int = 0
     ) -> list[SpectrumRow]:
-        """Return what is known of the spectra without their arrays, in a stable order."""
+        """Return what is known of the spectra without their arrays, in a stable order.
+
+        The order is that of `nearedge.store.walking`: the sites of a crystal stand together, the
+        crystals by their `structure_key`, so that a page need not read all that is found.
+        `nearedge.store.records.by_formula` puts a complete listing into an order for people.
+        """
         fields = SpectrumRow.projection()
         found = self._find(SpectrumDoc, query, fields, limit=limit, skip=skip)
         return [SpectrumRow.from_stored(checked_version(SpectrumDoc, row)) for row in found]
@@ -224,7 +225,7 @@ class SpectraStore:
     def structures(self, structure_keys: Iterable[str]) -> dict[str, StructureDoc]:
         """Return exact structures by key; those that are not there are left out."""
         found: dict[str, StructureDoc] = {}
-        for batch in batches(structure_keys, _READ_BATCH):
+        for batch in batches(structure_keys):
             found |= {s.structure_key: s for s in self._batch(StructureDoc, batch)}
         return found
 
@@ -240,16 +241,19 @@ class SpectraStore:
         spectra = self.database[SpectrumDoc.collection]
         return [whole_id(spectra, each, "spectra", "nearedge query") for each in begun]
 
-    @operation
-    def count(self, query: SpectrumQuery | CalculationQuery) -> int:
-        """Return how many spectra, or calculations, answer the query."""
+    def count(self, query: SpectrumQuery | CalculationQuery, *, most: int | None = None) -> int:
+        """Return how many spectra, or calculations, answer the query.
+
+        Parameters
+        ----------
+        most
+            Count no further: a number that answers whether there are so many costs no more.
+        """
         cls = SpectrumDoc if isinstance(query, SpectrumQuery) else CalculationDoc
-        collection = self.database[cls.collection]
         condition = query.filter()
-        # Counting all by a filter reads all: seconds on the embedded server.
-        if not condition:
-            return collection.estimated_document_count()
-        return collection.count_documents(condition)
+        if not condition and most is None:
+            return self._all(cls)
+        return Walk(self.database[cls.collection], condition, wanted=most).count()
 
     @operation
     def orphans(self, *, older_than: timedelta = timedelta(hours=1)) -> set[str]:
@@ -309,15 +313,18 @@ class SpectraStore:
         found = self.database[cls.collection].find_one({"_id": str(identifier)})
         return None if found is None else unpack(cls, [found], self.blobs)[0]
 
+    @operation
+    def _all(self, cls: type[Document]) -> int:
+        return self.database[cls.collection].estimated_document_count()
+
     def _many(self, cls: type[D], query: Query, *, limit: int | None, skip: int) -> Iterator[D]:
-        # Ids first, documents in batches: a slow reader holds no cursor that the server forgets.
-        for batch in batches(self._ids(cls, query, limit=limit, skip=skip), _READ_BATCH):
-            yield from self._batch(cls, batch)
+        found = self._find(cls, query, None, limit=limit, skip=skip)
+        for batch in batches(found):
+            yield from self._unpacked(cls, batch)
 
     @operation
-    def _ids(self, cls: type[D], query: Query, *, limit: int | None, skip: int) -> list[str]:
-        fields = dict.fromkeys(_ORDER, 1)
-        return [str(f["_id"]) for f in self._find(cls, query, fields, limit=limit, skip=skip)]
+    def _unpacked(self, cls: type[D], found: Sequence[Stored]) -> list[D]:
+        return unpack(cls, found, self.blobs, texts=False)
 
     @operation
     def _batch(self, cls: type[D], identifiers: Sequence[str]) -> list[D]:
@@ -329,23 +336,19 @@ class SpectraStore:
         return unpack(cls, inorder, self.blobs, texts=False)
 
     def _find(
-        self, cls: type[D], query: Query, fields: dict[str, int], *, limit: int | None, skip: int
-    ) -> list[Stored]:
-        cursor = self.database[cls.collection].find(query.filter(), fields)
-        if limit is not None:
-            order = [(name, ASCENDING) for name in (*_ORDER, "_id")]
-            return list(cursor.sort(order).skip(skip).limit(limit)) if limit > 0 else []
-        # All of them: sorted here, because a server sorts whole documents and has a limit for it.
-        return sorted(cursor, key=_order)[skip:]
-
-
-def _order(stored: Stored) -> tuple[object, ...]:
-    # The database sorts what is missing first, as an average's site index is.
-    values = [stored.get(name) for name in _ORDER]
-    return (
-        *((value is not None, value if value is not None else 0) for value in values),
-        stored["_id"],
-    )
+        self,
+        cls: type[Document],
+        query: Query,
+        fields: Iterable[str] | None,
+        *,
+        limit: int | None,
+        skip: int,
+    ) -> Iterator[Stored]:
+        end = None if limit is None else skip + max(limit, 0)
+        if end == skip:
+            return iter(())
+        walk = Walk(self.database[cls.collection], query.filter(), fields, end)
+        return islice(chain.from_iterable(walk.pieces()), skip, end)
 
 
 def _write_batches(records: Iterable[Record]) -> Iterator[list[Record]]:

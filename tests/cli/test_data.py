@@ -70,6 +70,29 @@ def test_a_table_in_a_pipe_is_not_cut(nearedge: Command) -> None:
     assert said.out.endswith("4 of 4 spectra.\n")
 
 
+def test_a_table_says_that_more_fit_and_count_how_many(nearedge: Command) -> None:
+    said = nearedge("query", "--limit", "3")
+    assert "3 spectra, and more fit: --limit and --skip show others" in said.out
+    assert nearedge("query", "--limit", "3", "--skip", "1").out.endswith("3 of 4 spectra.\n")
+    assert nearedge("query", "--skip", "9").out == "No more than 9 spectra fit.\n"
+    assert nearedge("query", "--count").out == "4 spectra.\n"
+    assert nearedge("query", "--count", "--kind", "average", "--json").json == {"spectra": 2}
+    assert nearedge("query", "--count", "--limit", "3").code == 2
+
+
+def test_what_fits_a_page_is_shown_by_formula(nearedge: Command, store: SpectraStore) -> None:
+    # A key before those of the crystals that are there already: what begins with a digit is first.
+    for number, formula in enumerate(("VO2", "AlO2")):
+        for row in list(store.database["spectra"].find({"formula": "TiO2"}))[:1]:
+            row |= {"_id": f"id-{number}", "formula": formula, "structure_key": f"{number:032x}"}
+            store.database["spectra"].insert_one(row)
+    shown = [row["formula"] for row in nearedge("query", "--json").json]
+    assert shown == sorted(shown)
+    assert {"AlO2", "TiO2", "VO2"} == set(shown)
+    listed = [row["formula"] for row in nearedge("query", "--json", "--limit", "2").json]
+    assert listed == ["VO2", "AlO2"]
+
+
 def test_calculations_include_failed_ones_with_their_reason(nearedge: Command) -> None:
     rows = nearedge("query", "--calculations", "--json").json
     assert {row["state"] for row in rows} == {"completed", "scf_not_converged"}
