@@ -167,11 +167,14 @@ def _recorded_of_packs(
     }
     if project is not None:
         match[f"{_ABOUT}.project"] = project
-    fields = {f"{_ABOUT}.{name}": 1 for name in ("project", "code", "calculation_id")}
+    told = ("project", "code", "calculation_id", "failures")
+    fields = {f"{_ABOUT}.{name}": 1 for name in told}
     for stored in pad.fireworks.find(match, {"state": 1, **fields}):
         about = stored["spec"][SPEC_KEY]
         ids = ids_of(about)
-        count = max(0, min(how_many_recorded(database, ids), len(ids) - 1))
+        # Failures that it computes again are recorded from the beginning: they count to its end.
+        done = [each for each in ids if each not in about.get("failures", ())]
+        count = max(0, min(how_many_recorded(database, done), len(ids) - 1))
         yield stored["state"], *_whose(about), count
 
 

@@ -107,3 +107,7 @@ def test_what_a_running_pack_has_recorded_is_not_remaining(
     recorded(memory_database, 1)
     (part,) = progress(pad, memory_database, now=NOW)
     assert (part.completed, part.running, part.waiting, part.remaining) == (1, 1, 2, 3)
+    failed = {"spec.nearedge.failures": {"completed-0": "when"}}
+    pad.fireworks.update_one({"fw_id": 1}, {"$set": failed})
+    (part,) = progress(pad, memory_database, now=NOW)
+    assert part.running == 2, "a failure that it computes again is recorded from the beginning"
