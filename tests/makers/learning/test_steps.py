@@ -105,6 +105,17 @@ def test_freezing_the_same_twice_gives_the_same_id_and_another_split_another(
     assert len(DatasetStore(database).list()) == 2
 
 
+def test_rows_are_by_formula_as_in_every_release(database: Any) -> None:
+    """The id of a data set hangs on their order, which is not that of a listing."""
+    keys = sorted(each["structure_key"] for each in database["spectra"].find(QUERY.filter()))
+    for number, key in enumerate(keys):
+        formula = f"Cu{len(keys) - number:02d}"
+        database["spectra"].update_many({"structure_key": key}, {"$set": {"formula": formula}})
+    freeze_dataset(database, "cu", QUERY)
+    rows = DatasetStore(database).get("cu").rows
+    assert [row.structure_key for row in rows] == keys[::-1]
+
+
 def test_spectra_of_two_parameter_sets_do_not_mix(database: Any) -> None:
     add(database, record("mp-50", 5.0, radius=9.0))
     with pytest.raises(DatasetError, match="one parameters_id, and 2 answer"):
