@@ -1,7 +1,11 @@
-"""A server of the S3 protocol: moto's, over HTTP on loopback, which a test may cut off."""
+"""A server of the S3 protocol over HTTP on loopback, which a test may cut off: moto's, or your own.
+
+Your own is that of S3_TEST_PORT on 127.0.0.1, with the credentials S3_TEST_ID and S3_TEST_SECRET.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -17,6 +21,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from nearedge.settings import Settings
 
@@ -96,12 +101,16 @@ class S3:
         return [each["Key"] for each in found if not each["Key"].endswith("nearedge.json")]
 
 
-S3_ID, S3_SECRET = "an-id-of-a-key-7a8b9c", "a-secret-of-the-storage-0d1e2f"
+S3_ID = os.environ.get("S3_TEST_ID", "an-id-of-a-key-7a8b9c")
+S3_SECRET = os.environ.get("S3_TEST_SECRET", "a-secret-of-the-storage-0d1e2f")
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, Any]]:
-    """Start moto's server as a process of its own; return the way to it, and a client."""
+def s3_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Start moto's server as a process of its own, unless another is named."""
+    if (named := os.environ.get("S3_TEST_PORT")) is not None:
+        yield int(named)
+        return
     log = tmp_path_factory.mktemp("s3") / "log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with log.open("wb") as output:
@@ -112,19 +121,26 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay,
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
-        relay = Relay(int(told[1]))
-        client = boto3.client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{relay.port}",
-            region_name="us-east-1",
-            aws_access_key_id=S3_ID,
-            aws_secret_access_key=S3_SECRET,
-        )
-        yield relay, client
-        relay.away()
+        yield int(told[1])
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_port: int) -> Iterator[tuple[Relay, Any]]:
+    """Return the way to the server, and a client."""
+    relay = Relay(s3_port)
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{relay.port}",
+        region_name="us-east-1",
+        aws_access_key_id=S3_ID,
+        aws_secret_access_key=S3_SECRET,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    yield relay, client
+    relay.away()
 
 
 @pytest.fixture
