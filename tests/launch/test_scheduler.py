@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nearedge.launch.scheduler import JobState, states_of
-from nearedge.launch.scheduler.pbs import PbsScheduler, read_qstat_json, read_qstat_text
+from nearedge.launch.scheduler.pbs import PbsScheduler, read_qstat
 from nearedge.launch.scheduler.sge import SgeScheduler, read_qacct, read_sge_qstat
 from nearedge.launch.scheduler.slurm import SlurmScheduler, read_sacct, read_squeue
 
@@ -45,28 +45,40 @@ def test_sacct_is_read() -> None:
     assert found["10"] == JobState.COMPLETED, "it was requeued"
 
 
-def test_pbs_is_read_as_json() -> None:
-    text = """{"timestamp": 1, "pbs_server": "head", "Jobs": {
-        "1.head": {"job_state": "Q"}, "2.head": {"job_state": "R"}, "3.head": {"job_state": "E"},
-        "4.head": {"job_state": "F", "Exit_status": 0, "comment": "Job run and finished"},
-        "5.head": {"job_state": "F", "Exit_status": -29},
-        "6.head": {"job_state": "F", "Exit_status": 271},
-        "7.head": {"job_state": "F", "Exit_status": 1},
-        "8.head": {"job_state": "F", "comment": "Job deleted"},
-        "9[].head": {"job_state": "B"}}}"""
-    assert list(read_qstat_json(text).values()) == [
-        "pending", "running", "running", "completed", "timeout", "cancelled", "failed",
-        "cancelled", "running",
-    ]  # fmt: skip
+_RUN = "comment = Job run at Mon Nov 23 at 10:00 on (node12:ncpus=4) and"
 
 
-def test_torque_is_read_as_text() -> None:
-    text = (
-        "Job Id: 179.host\n    Job_Name = x\n    job_state = C\n"
-        "    Variable_List = A=1,\n\tB = 2\n    exit_status = 271\n\n"
-        "Job Id: 180.host\n    Job_Name = y\n    job_state = Q\n"
-    )
-    assert read_qstat_text(text) == {"179.host": "cancelled", "180.host": "pending"}
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        ("job_state = H", "pending"),
+        ("job_state = W", "pending"),
+        ("job_state = R; resources_used.walltime = 00:03:00", "running"),
+        ("job_state = E", "ending"),
+        (f"job_state = F; {_RUN} finished; Exit_status = 0", "completed"),
+        (f"job_state = F; {_RUN} failed; Exit_status = 1", "failed"),
+        (f"job_state = F; {_RUN} failed; Exit_status = -29", "timeout"),
+        (f"job_state = F; {_RUN} failed; Exit_status = -27", "failed"),
+        (f"job_state = F; {_RUN} terminated; Exit_status = 271", "cancelled"),
+        (f"job_state = F; {_RUN} terminated; Exit_status = 0", "cancelled"),
+        (
+            "job_state = F; comment = Not Running: Would exceed walltime: node is down "
+            "and terminated",
+            "cancelled",
+        ),
+        ("job_state = C; resources_used.walltime = 00:00:40; exit_status = 271", "cancelled"),
+        ("job_state = C; resources_used.walltime = 00:02:11; exit_status = 271", "timeout"),
+        ("job_state = C; resources_used.walltime = 00:02:00; exit_status = -11", "timeout"),
+        ("job_state = C; resources_used.walltime = 00:00:40; exit_status = 265", "failed"),
+        ("job_state = Z", "unknown"),
+    ],
+)
+def test_pbs_and_torque_are_read(lines: str, state: str) -> None:
+    before = "Job Id: 7.head\n    Job_Name = x\n    Resource_List.walltime = 00:02:00\n"
+    after = "    Variable_List = PBS_O_HOME=/home/me,\n\tSTATE=a,\n\tjob_state = Q\n    x = y\n\n"
+    other = "Job Id: 8.head\n    Job_Name = y\n    job_state = Q\n"
+    text = before + "".join(f"    {line}\n" for line in lines.split("; ")) + after + other
+    assert read_qstat(text) == {"7.head": state, "8.head": "pending"}
 
 
 _LIMIT = (
@@ -152,10 +164,15 @@ def test_what_squeue_has_forgotten_is_looked_up_in_the_accounts_where_there_are_
     assert slurm.jobs(["2"]) == {"2": "forgotten"}
 
 
-def test_pbs_falls_back_to_text_and_ids_may_come_without_the_servers_name(commands: Path) -> None:
+@pytest.mark.parametrize(
+    "with_x", ["echo usage >&2; exit 2", "echo '<Data><Job></Job></Data>'; exit"]
+)
+def test_torque_is_asked_in_its_own_way_and_ids_may_come_without_the_servers_name(
+    commands: Path, with_x: str
+) -> None:
     _command(
         commands, "qstat",
-        'case "$1" in -x) echo usage >&2; exit 2;; esac\n'
+        f'case "$1" in -x) {with_x};; esac\n'
         "printf 'Job Id: 5.head\\n    job_state = R\\n'\n"
         "echo 'qstat: Unknown Job Id 6.head' >&2; exit 153",
     )  # fmt: skip

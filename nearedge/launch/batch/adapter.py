@@ -6,6 +6,7 @@ Slurm and Grid Engine are used for real by the tests; of PBS only what would be 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -29,6 +30,8 @@ _VERSION: dict[SchedulerName, list[str]] = {
     "pbs": ["qstat", "--version"],
     "sge": ["qstat", "-help"],
 }
+_SELECT = re.compile(r"-l\s*select=")
+_PBS_NUMBER = re.compile(r"^\s*(\d+[\w.-]*)\s*$", re.MULTILINE)
 _MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 
@@ -64,6 +67,9 @@ class BatchAdapter(CommonAdapter):  # type: ignore[misc]
         if done.returncode != 0:
             said = " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
             raise LaunchError(f"{command[0]} refused a job: {said}")
+        # With its server, whose number it is; FireWorks leaves that out.
+        if self.q_type == "PBS" and (found := _PBS_NUMBER.search(done.stdout)):
+            return found.group(1)
         return str(self._parse_jobid(done.stdout))
 
 
@@ -183,13 +189,16 @@ def _slurm(resources: Resources) -> tuple[dict[str, object], list[str]]:
 
 
 def _pbs(resources: Resources) -> tuple[dict[str, object], list[str]]:
+    # Its script runs in the user's own shell otherwise; begun again, it would have the same number.
+    directives = ["-S /bin/bash", "-r n"]
+    if any(_SELECT.match(each) for each in resources.options):
+        return {}, directives  # PBS refuses `select` beside nodes or mem
     cores = -(-resources.tasks * resources.threads // resources.nodes)
-    keys: dict[str, object] = {"nnodes": resources.nodes, "ppnode": cores}
-    if resources.memory is None:
-        return keys, []
-    # PBS counts the memory of all nodes together.
-    amount, unit = int(resources.memory[:-1]) * resources.nodes, resources.memory[-1].lower()
-    return keys, [f"-l mem={amount}{unit}b"]
+    if resources.memory is not None:
+        # PBS counts the memory of all nodes together.
+        amount, unit = int(resources.memory[:-1]) * resources.nodes, resources.memory[-1].lower()
+        directives.append(f"-l mem={amount}{unit}b")
+    return {"nnodes": resources.nodes, "ppnode": cores}, directives
 
 
 def _sge(resources: Resources) -> tuple[dict[str, object], list[str]]:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from nearedge.launch.scheduler.base import ANSWER_SECONDS, JobState, SchedulerSilent, answer, asked
 
-_PBS_OK = re.compile(r"Unknown Job Id|has finished, use -x", re.IGNORECASE)
-_PBS_WAITING, _PBS_RUNNING, _PBS_ENDED = "QHWTM", "RESUB", "FCX"
-_PBS_SIGTERM, _PBS_WALLTIME = 256 + 15, -29
-"""Exit statuses: ended by a signal, as `qdel` does; ended by PBS at the walltime."""
+_OK = re.compile(r"Unknown Job Id|has finished, use -x", re.IGNORECASE)
+_STATE = {
+    letter: state
+    for state, letters in {
+        JobState.PENDING: "QHWTM",
+        JobState.RUNNING: "RSUB",
+        JobState.ENDING: "E",
+    }.items()
+    for letter in letters
+}
+_ENDED = "FCX"
+_OVER_WALLTIME = -29
+_SIGNAL = 256
+"""An exit status above is that plus the number of the signal that ended the job."""
+_SIGTERM = _SIGNAL + 15
 _JOB_ID = re.compile(r"^Job Id:\s*(\S+)", re.MULTILINE)
-_FIELD = re.compile(r"^\s+(\w+) = (.*)$", re.MULTILINE)
+_FIELD = re.compile(r"^ {4}([\w.]+) = (.*)$", re.MULTILINE)
 
 
 class PbsScheduler:
-    """PBS Professional and OpenPBS (``qstat -x -f -F json``), and Torque (``qstat -f``)."""
+    """PBS Professional and OpenPBS (``qstat -x -f``), and Torque (``qstat -f``).
+
+    Not as JSON, which some releases print of the first of several jobs only (openpbs/openpbs#2672),
+    and others so that it cannot be read (openpbs/openpbs#1255).
+    """
 
     name = "pbs"
 
@@ -30,60 +44,60 @@ class PbsScheduler:
 
     def _ask(self, ids: Sequence[str]) -> dict[str, JobState]:
         try:
-            found = read_qstat_json(self._qstat("-x", "-f", "-F", "json", *ids))
-        except (SchedulerSilent, ValueError):  # Torque, or a release of PBS without JSON
-            found = read_qstat_text(self._qstat("-f", *ids))
-        return _by_short_id(ids, found)
+            text = self._qstat("-x", "-f", *ids)
+        except SchedulerSilent:
+            text = None
+        if text is None or text.lstrip().startswith("<"):  # Torque's -x is for XML
+            text = self._qstat("-f", *ids)
+        return _by_short_id(ids, read_qstat(text))
 
     def _qstat(self, *arguments: str) -> str:
-        return answer(["qstat", *arguments], self._answer_seconds, _PBS_OK)
+        return answer(["qstat", *arguments], self._answer_seconds, _OK)
 
 
-def read_qstat_json(text: str) -> dict[str, JobState]:
-    """Read ``qstat -x -f -F json``.
-
-    Raises
-    ------
-    ValueError
-        If it is not JSON.
-    """
-    jobs: dict[str, dict[str, object]] = json.loads(text or "{}").get("Jobs", {})
-    return {name: _pbs_state(fields) for name, fields in jobs.items()}
-
-
-def read_qstat_text(text: str) -> dict[str, JobState]:
-    """Read ``qstat -f`` of PBS or Torque: a paragraph per job."""
+def read_qstat(text: str) -> dict[str, JobState]:
+    """Read ``qstat -f``: a paragraph per job."""
     names = list(_JOB_ID.finditer(text))
     ends = [each.start() for each in names[1:]] + [len(text)]
     return {
-        name.group(1): _pbs_state(dict(_FIELD.findall(text[name.end() : end])))
+        name.group(1): _state(_fields(text[name.end() : end]))
         for name, end in zip(names, ends, strict=True)
     }
 
 
-def _pbs_state(fields: Mapping[str, object]) -> JobState:
-    letter = str(fields.get("job_state", "")).strip()
-    if letter and letter in _PBS_WAITING:
-        return JobState.PENDING
-    if letter and letter in _PBS_RUNNING:
-        return JobState.RUNNING
-    if not letter or letter not in _PBS_ENDED:
-        return JobState.UNKNOWN
-    return _pbs_end(fields)
+def _fields(paragraph: str) -> dict[str, str]:
+    # The state stands before the job's environment, in whose values there may be anything.
+    return dict(reversed(_FIELD.findall(paragraph)))
 
 
-def _pbs_end(fields: Mapping[str, object]) -> JobState:
-    comment = str(fields.get("comment", "")).lower()
+def _state(fields: Mapping[str, str]) -> JobState:
+    letter = fields.get("job_state", "").strip()
+    if letter and letter in _ENDED:
+        return _end(fields)
+    return _STATE.get(letter, JobState.UNKNOWN)
+
+
+def _end(fields: Mapping[str, str]) -> JobState:
     status = fields.get("Exit_status", fields.get("exit_status"))
-    code = None if status is None else int(str(status))
-    if code == _PBS_WALLTIME or "walltime" in comment:
+    if status is None:  # it was deleted while it waited
+        return JobState.CANCELLED
+    code = int(status)
+    if code == _OVER_WALLTIME or ((code < 0 or code >= _SIGNAL) and _had_its_time(fields)):
         return JobState.TIMEOUT
-    if "node" in comment and "fail" in comment:
-        return JobState.NODE_FAIL
-    # A job that is deleted while it waits never has an exit status.
-    if code is None or code == _PBS_SIGTERM or "deleted" in comment:
+    # PBS ends the comment of what was deleted so; Torque and others have the signal of `qdel` only.
+    if code == _SIGTERM or fields.get("comment", "").rstrip().endswith("terminated"):
         return JobState.CANCELLED
     return JobState.COMPLETED if code == 0 else JobState.FAILED
+
+
+def _had_its_time(fields: Mapping[str, str]) -> bool:
+    limit, used = fields.get("Resource_List.walltime"), fields.get("resources_used.walltime")
+    return limit is not None and used is not None and _seconds(used) >= _seconds(limit)
+
+
+def _seconds(clock: str) -> int:
+    parts = [int(part) for part in clock.strip().split(":")]
+    return sum(part * 60**place for place, part in enumerate(reversed(parts)))
 
 
 def _by_short_id(ids: Sequence[str], found: Mapping[str, JobState]) -> dict[str, JobState]:

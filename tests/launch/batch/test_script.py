@@ -80,20 +80,40 @@ def test_pbs_gets_the_same_in_its_own_words(settings: Settings) -> None:
         walltime=7200,
         partition="batch",
         account="xas",
-        options=["-l place=excl"],
+        options=["-P beamtime"],
     )
     for line in (
+        "#PBS -S /bin/bash",
+        "#PBS -r n",
         "#PBS -l nodes=2:ppn=4",
         "#PBS -l walltime=02:00:00",
         "#PBS -q batch",
         "#PBS -A xas",
         "#PBS -N nearedge-feff",
         "#PBS -l mem=32gb",
-        "#PBS -l place=excl",
+        "#PBS -P beamtime",
     ):
         assert line in text.splitlines()
     assert "pilot feff --walltime 7200" in text
     assert "--project tio2 --workers 8" in text
+
+
+def test_chunks_of_pbs_beat_nodes_and_memory_which_it_does_not_take_beside_them(
+    settings: Settings,
+) -> None:
+    chunks = "-l select=2:ncpus=4:mem=16gb:mpiprocs=4"
+    text = script("pbs", PILOT, settings, nodes=2, tasks=8, memory="16G", options=[chunks])
+    asked = [line for line in text.splitlines() if line.startswith("#PBS -l")]
+    assert asked == ["#PBS -l walltime=01:00:00", f"#PBS {chunks}"]
+
+
+@pytest.mark.parametrize("scheduler", ["pbs", "sge"])
+def test_a_name_begins_with_a_letter(settings: Settings, scheduler: SchedulerName) -> None:
+    text = script(scheduler, Task("vasp", 12, None, "2H-MoS2 S0 K"), settings)
+    assert " -N n2H-MoS2-S0-K\n" in text
+    assert " -N FEFF-CO-C0-K-of\n" in script(
+        scheduler, Task("feff", 1, None, "FEFF CO C0 K of a long name"), settings
+    )
 
 
 def test_sge_gets_the_same_in_its_own_words(settings: Settings) -> None:
@@ -104,6 +124,8 @@ def test_sge_gets_the_same_in_its_own_words(settings: Settings) -> None:
         "#$ -q all.q",
         "#$ -N nearedge-feff",
         "#$ -S /bin/bash",
+        "#$ -cwd",
+        "#$ -r n",
         "#$ -l h_rt=01:00:00",
         "#$ -l h_vmem=2560M",
         "#$ -pe smp 4",
