@@ -14,7 +14,6 @@ from pathlib import Path, PurePath
 import yaml
 from monty.io import zopen
 from pymatgen.core.structure import Structure
-from pymatgen.ext.matproj import MPRester
 from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
@@ -284,6 +283,9 @@ def _from_materials_project(
             "an id of the Materials Project needs a key of its API: set NEAREDGE_MP_API_KEY, or "
             "give a structure file instead.",
         )
+    # Imported here because it brings phonons and plots, a quarter of what a submission imports.
+    from pymatgen.ext.matproj import MPRester  # noqa: PLC0415
+
     try:
         structure = MPRester(key).get_structure_by_material_id(material_id)
     except Exception as error:  # network, key, id: all of the client's own making

@@ -154,7 +154,7 @@ def test_a_file_is_not_called_like_an_id(tmp_path: Path, monkeypatch: pytest.Mon
         def get_structure_by_material_id(self, material_id: str) -> Structure:
             return rutile()
 
-    monkeypatch.setattr(sources, "MPRester", Client)
+    monkeypatch.setattr("pymatgen.ext.matproj.MPRester", Client)
     path = tmp_path / "mp-390.cif"
     path.write_text(WRITERS["rutile.cif"](rutile()))
     loaded = load_structures([path, "mp-390"], mp_api_key=KEY)
@@ -297,7 +297,7 @@ def test_an_id_with_a_key_asks_the_materials_project(monkeypatch: pytest.MonkeyP
             asked.append((self.key, material_id))
             return rutile().add_oxidation_state_by_guess()
 
-    monkeypatch.setattr(sources, "MPRester", Client)
+    monkeypatch.setattr("pymatgen.ext.matproj.MPRester", Client)
     loaded = only("mp-2657", absorber="Ti", mp_api_key=KEY)
     assert asked == [(KEY, "mp-2657")]
     assert isinstance(loaded, LoadedStructure)
@@ -312,7 +312,7 @@ def test_a_failed_request_is_a_refusal_that_keeps_the_key_secret(
         def __init__(self, key: str) -> None:
             raise ConnectionError(f"no route to host with x-api-key {key}\nmore")
 
-    monkeypatch.setattr(sources, "MPRester", Client)
+    monkeypatch.setattr("pymatgen.ext.matproj.MPRester", Client)
     answer = reason("mp-2657", mp_api_key=KEY)
     assert "no route to host" in answer
     assert KEY not in answer
