@@ -60,7 +60,12 @@ class Settings(BaseSettings):
     database: str = Field(
         "nearedge",
         pattern=r"^[A-Za-z0-9_-]{1,38}$",
-        description="Name of the database; FireWorks' collections go to <database>_launchpad.",
+        description="Name of the database; FireWorks' collections go to <database>_<launchpad>.",
+    )
+    launchpad: str = Field(
+        "launchpad",
+        pattern=r"^[A-Za-z0-9_-]{1,24}$",
+        description="Name of the queue: several may work for one database.",
     )
     blobs: str | None = Field(
         None,
@@ -176,7 +181,12 @@ class Settings(BaseSettings):
     @property
     def launchpad_database(self) -> str:
         """Name of the database that holds FireWorks' collections."""
-        return f"{self.database}_launchpad"
+        return f"{self.database}_{self.launchpad}"
+
+    @property
+    def launchpad_is_default(self) -> bool:
+        """Whether it is the queue that every database has."""
+        return self.launchpad == Settings.model_fields["launchpad"].default
 
     @classmethod
     def settings_customise_sources(

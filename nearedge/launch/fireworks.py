@@ -6,9 +6,12 @@ workflow, so what the database holds of a job names no host and no secret.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import jobflow
 from jobflow.core.store import JobStore
 from maggma.stores import GridFSStore, MemoryStore
+from pymongo.errors import DuplicateKeyError
 
 from nearedge.errors import LaunchError
 from nearedge.launch.fencing import FencedLaunchPad
@@ -16,10 +19,15 @@ from nearedge.launch.guarding import GuardedJobStore, GuardedLaunchPad
 from nearedge.launch.outputs import FencedOutputs
 from nearedge.settings import Settings
 from nearedge.store.connection import connect_milliseconds, mongo_uri
-from nearedge.store.operations import operation
+from nearedge.store.identity import read_identity
+from nearedge.store.operations import MongoDatabase, operation
 
 JOB_OUTPUTS = "job_outputs"
 """Collection of jobflow's outputs, in the launchpad's database."""
+
+LAUNCHPADS = "launchpads"
+"""Collection of the names of queues besides the one that every database has, in the store's
+database."""
 
 SPEC_KEY = "nearedge"
 """Where a Firework's spec carries what NearEdge asks about it; no leading ``_``, which would
@@ -58,12 +66,21 @@ def launchpad(settings: Settings) -> GuardedLaunchPad:
         strm_lvl="CRITICAL",
     )
     pad.trusted = settings.trusted
+    pad.of_store = None if settings.launchpad_is_default else settings.database
     return pad
 
 
 @operation
 def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
-    """Make the id counter and every index that the queue is asked through; idempotent."""
+    """Make the id counter and every index that the queue is asked through; idempotent.
+
+    Raises
+    ------
+    LaunchError
+        If the queue has the name of a database that holds spectra.
+    """
+    if pad.of_store is not None:
+        _join(pad, pad.db.client[pad.of_store])
     # FireWorks makes the counter in `reset` alone, which deletes everything first.
     pad.fw_id_assigner.update_one(
         {"_id": -1}, {"$setOnInsert": {"next_fw_id": 1, "next_launch_id": 1}}, upsert=True
@@ -84,6 +101,27 @@ def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
     pad.workflows.create_index("locked", sparse=True, background=True)
     outputs = pad.db[JOB_OUTPUTS]
     outputs.create_index([("uuid", 1), ("index", -1)], background=True)
+
+
+def _join(pad: FencedLaunchPad, database: MongoDatabase) -> None:
+    """Let a database know of a queue that works for it under a name of its own."""
+    name = pad.db.name
+    if read_identity(pad.db) is not None:
+        raise LaunchError(
+            f"Database {name!r} holds spectra: give the queue another name in NEAREDGE_LAUNCHPAD."
+        )
+    with suppress(DuplicateKeyError):  # another process was faster
+        database[LAUNCHPADS].update_one({"_id": name}, {"$setOnInsert": {}}, upsert=True)
+
+
+def launchpad_databases(settings: Settings, database: MongoDatabase) -> list[MongoDatabase]:
+    """Return the databases of all queues that work for `database`."""
+    default = settings.model_copy(
+        update={"launchpad": Settings.model_fields["launchpad"].default}
+    ).launchpad_database
+    known = {str(each["_id"]) for each in database[LAUNCHPADS].find({})}
+    names = known | {default, settings.launchpad_database}
+    return [database.client[name] for name in sorted(names)]
 
 
 def job_store(settings: Settings) -> JobStore:

@@ -15,6 +15,7 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.batch.pilots import ALIVE, PILOTS
 from nearedge.launch.fencing import GIVEN_UP
+from nearedge.launch.fireworks import launchpad_databases
 from nearedge.launch.reconcile import FOLDER
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
@@ -97,7 +98,9 @@ def old_folders(
         *_unwritten(_folders_in(jobs), age_of_jobs),
     ]
     claimed = {claim.calculation_id for claim in Claims(database).live()}
-    in_use = set(_in_use(pad.db))
+    # Other queues of the database may have their launches in the same folder.
+    queues = {each.name: each for each in (*launchpad_databases(settings, database), pad.db)}
+    in_use = {name for queue in queues.values() for name in _in_use(queue)}
     found = [each for each in old if _may_go(Path(each.path), in_use, database, claimed)]
     return sorted(found, key=lambda each: -each.days)
 
@@ -202,6 +205,6 @@ def _measured(folder: Path) -> tuple[int, float]:
 def _database_size(settings: Settings, database: MongoDatabase) -> int | None:
     if settings.mongo_uri is None:
         return _measured(settings.home / "database")[0]
-    databases = (database, database.client[settings.launchpad_database])
+    databases = (database, *launchpad_databases(settings, database))
     stated = [each.command("dbStats") for each in databases]
     return int(sum(each.get("storageSize", 0) + each.get("indexSize", 0) for each in stated))

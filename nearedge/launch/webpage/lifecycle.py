@@ -46,11 +46,15 @@ class PageState:
 
 
 class WebPage:
-    """The web page of these settings; what it needs to be found lies in ``<home>/webgui``."""
+    """The web page of these settings; what it needs to be found lies in ``<home>/webgui``.
+
+    Each queue has one of its own, in ``<home>/webgui-<launchpad>`` where it has another name.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.folder = settings.home / "webgui"
+        name = "webgui" if settings.launchpad_is_default else f"webgui-{settings.launchpad}"
+        self.folder = settings.home / name
         self.log = self.folder / "server.log"
         self._record_path = self.folder / "server.json"
         self._password_path = self.folder / "password"
