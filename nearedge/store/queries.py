@@ -101,8 +101,6 @@ class Query(BaseModel):
 
     def filter(self) -> Document:
         """Return the conditions in the database's language."""
-        # The narrowest first: the embedded server looks up one condition in an index, the first
-        # that has one, and checks the others on what it found.
         conditions: Document = {
             "structure_key": self.structure_key,
             "structure_id": self.structure_id,
@@ -125,8 +123,8 @@ class Query(BaseModel):
             return {"chemsys": self.chemsys if fits else {"$in": []}}
         if not symbols:
             return {}
-        # Contains all of them: the heaviest, mostly the rarest, by its index, and the others in
-        # their order in the chemical system.
+        # Contains all of them: the heaviest, mostly the rarest, by its index; all of them in their
+        # order in the chemical system.
         heaviest = max(symbols, key=lambda symbol: int(Element(symbol).Z))
         pattern = f"(^|-){'-(.*-)?'.join(symbols)}(-|$)"
         return {"elements": heaviest, "chemsys": {"$regex": pattern} if symbols[1:] else None}
@@ -146,12 +144,11 @@ class SpectrumQuery(Query):
         found = super().filter()
         if self.kind is not None:
             found["kind"] = self.kind.value
-        narrow: Document = {}
         if self.spectrum_ids is not None:
-            narrow["_id"] = {"$in": list(self.spectrum_ids)}
+            found["_id"] = {"$in": list(self.spectrum_ids)}
         if self.calculation_ids is not None:
-            narrow["calculation_ids"] = {"$in": list(self.calculation_ids)}
-        return {**narrow, **found}
+            found["calculation_ids"] = {"$in": list(self.calculation_ids)}
+        return found
 
 
 class CalculationQuery(Query):
@@ -177,5 +174,5 @@ class CalculationQuery(Query):
         if self.absorbing_index is not None:
             found["absorbing_index"] = self.absorbing_index
         if self.calculation_ids is not None:
-            return {"_id": {"$in": list(self.calculation_ids)}, **found}
+            found["_id"] = {"$in": list(self.calculation_ids)}
         return found
