@@ -14,6 +14,7 @@ from maggma.stores import GridFSStore, MemoryStore
 from pymongo.errors import DuplicateKeyError
 
 from nearedge.errors import LaunchError
+from nearedge.launch.choosing import ORDER
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.guarding import GuardedJobStore, GuardedLaunchPad
 from nearedge.launch.outputs import FencedOutputs
@@ -97,6 +98,7 @@ def ensure_launchpad_indexes(pad: FencedLaunchPad) -> None:
         "kind",
     ):
         pad.fireworks.create_index(f"spec.{SPEC_KEY}.{field}", background=True)
+    pad.fireworks.create_index(ORDER, background=True)
     pad.launches.create_index("launch_dir", background=True)
     pad.workflows.create_index("locked", sparse=True, background=True)
     outputs = pad.db[JOB_OUTPUTS]

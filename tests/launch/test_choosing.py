@@ -65,6 +65,92 @@ def over(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return workflow, job
 
 
+def test_the_oldest_of_a_priority_is_begun_first_also_where_it_was_put_back(
+    pad: FencedLaunchPad, idle: Callable[..., Firework]
+) -> None:
+    for _ in range(6):
+        pad.add_wf(site(idle, priority=3))
+        pad.add_wf(site(idle))
+    pad.fireworks.update_many({"fw_id": {"$in": [2, 4]}}, {"$unset": {"spec._priority": 1}})
+    assert [taken(pad) for _ in range(3)] == [1, 3, 5]
+    pad.fireworks.update_many({"fw_id": {"$in": [1, 5]}}, {"$set": {"state": "READY"}})
+    assert [taken(pad) for _ in range(5)] == [1, 5, 7, 9, 11]
+    assert taken(pad) == 6
+    (urgent,) = pad.add_wf(site(idle, priority=7)).values()
+    assert [taken(pad) for _ in range(7)] == [urgent, 8, 10, 12, 2, 4, None]
+
+
+@pytest.mark.integration
+def test_to_find_the_next_job_as_much_is_read_of_a_long_queue_as_of_a_short_one(
+    live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pad = launchpad(live_settings)
+    ensure_launchpad_indexes(pad)
+    jobs = [over(number)[1] | {"state": "READY"} for number in range(1, 1001)]
+    for number, job in enumerate(jobs):
+        job["spec"]["_priority"] = (0, 5)[number % 2]
+    assert pad.get_new_fw_id(len(jobs)) == 1
+    pad.fireworks.insert_many(jobs)
+    assert pad._first_ready(FEFF.query)[0] == 2
+    pad.fireworks.update_many({"fw_id": {"$lt": 100}}, {"$set": {"state": "COMPLETED"}})
+    asked: list[Mapping[str, Any]] = []
+    find, aggregate = Collection.find, Collection.aggregate
+
+    def noted_find(self: Any, condition: Any = None, *args: Any, **options: Any) -> Any:
+        if self.name == "fireworks":
+            asked.append(condition)
+        return find(self, condition, *args, **options)
+
+    def noted_aggregate(self: Any, stages: Any, *args: Any, **options: Any) -> Any:
+        asked.append(stages[0]["$match"])
+        return aggregate(self, stages, *args, **options)
+
+    with monkeypatch.context() as noting:
+        noting.setattr(Collection, "find", noted_find)
+        noting.setattr(Collection, "aggregate", noted_aggregate)
+        first = pad._first_ready(FEFF.query)
+    assert first == list(range(100, 140, 2))
+    read = 0
+    assert asked
+    for condition in asked:
+        explained = pad.fireworks.find(condition).explain()
+        plan = explained["queryPlanner"]["winningPlan"]
+        assert plan.get("inputStage", plan)["stage"] == "IXSCAN", condition
+        read += explained["executionStats"]["totalDocsExamined"]
+    assert read <= 64
+
+
+@pytest.mark.integration
+def test_a_document_is_found_and_changed_by_its_id_on_the_condition_it_was_found_by(
+    live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = launchpad(live_settings).fireworks
+    jobs.insert_many([{"fw_id": n, "state": "READY", "spec": {}} for n in range(3)])
+    asked: list[Mapping[str, Any]] = []
+    update = Collection.update_one
+
+    def taken_meanwhile(self: Any, condition: Any, *args: Any, **options: Any) -> Any:
+        asked.append(condition)
+        if len(asked) == 1:
+            update(self, {"fw_id": 1}, {"$set": {"state": "RUNNING"}})
+        return update(self, condition, *args, **options)
+
+    monkeypatch.setattr(Collection, "update_one", taken_meanwhile)
+    reserve = {"$set": {"state": "RESERVED"}}
+    wanted = {"fw_id": {"$in": [1, 2]}, "state": "READY"}
+    assert jobs.find_one_and_update(wanted, reserve)["fw_id"] == 2
+    assert jobs.find_one_and_update(wanted, reserve) is None
+    assert [next(iter(condition)) for condition in asked] == ["_id", "_id"]
+    assert [job["state"] for job in jobs.find({}, sort=[("fw_id", 1)])] == [
+        "READY", "RUNNING", "RESERVED",
+    ]  # fmt: skip
+    for upsert in (False, True):
+        assert jobs.find_one_and_replace({"fw_id": 9}, {"fw_id": 9}, upsert=upsert) is None
+        assert jobs.count_documents({"fw_id": 9}) == int(upsert)
+    assert jobs.find_one_and_replace({"fw_id": 9}, {"fw_id": 9, "x": 1})["fw_id"] == 9
+    assert jobs.find_one({"x": 1})["fw_id"] == 9
+
+
 @pytest.mark.integration
 def test_looking_for_work_and_for_what_is_lost_reads_only_what_is_not_over(
     live_settings: Settings, idle: Callable[..., Firework], monkeypatch: pytest.MonkeyPatch
