@@ -88,7 +88,10 @@ def status(as_json: Json = False) -> None:
     show(f"Spectra: {found.spectra}{incomplete if found.incomplete_averages else ''}")
     _counts("Calculations", found.calculations)
     show(f"Data sets: {found.datasets}; models: {found.models}")
-    _counts("Queue", found.queue)
+    if found.blobs is not None and found.blobs.where != "database":
+        show(found.blobs.detail, style="" if found.blobs.usable else "red")
+    others = f" (others: {', '.join(found.other_launchpads)})" if found.other_launchpads else ""
+    _counts(f"Queue {found.launchpad}{others}" if others else "Queue", found.queue)
     _disk(found.disk)
     if found.webgui is not None and found.webgui.url is not None:
         show(found.webgui.detail)

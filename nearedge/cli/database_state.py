@@ -12,7 +12,7 @@ from nearedge.cli.console import counted
 from nearedge.cli.watching import under_way
 from nearedge.errors import DatabaseUnavailable, NearEdgeError
 from nearedge.launch.failures import fizzled_jobs
-from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
+from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad, launchpad_databases
 from nearedge.launch.folders import DiskUse, disk_use
 from nearedge.launch.progress import RATE_WINDOW, JobGroup, PartProgress, in_queue, progress
 from nearedge.launch.queue_state import JobKind
@@ -21,7 +21,7 @@ from nearedge.launch.webpage.lifecycle import PageState, WebPage
 from nearedge.settings import Settings
 from nearedge.store import lifecycle
 from nearedge.store.connection import connect, mongo_uri, redacted
-from nearedge.store.lifecycle import DatabaseState
+from nearedge.store.lifecycle import BlobsState, DatabaseState
 from nearedge.store.operations import MongoDatabase, database_errors
 from nearedge.store.overview import Overview as StoreOverview
 from nearedge.store.overview import overview as store_overview
@@ -64,6 +64,10 @@ class Overview:
         ``up``; ``down``; ``unusable`` where something answers that is not NearEdge's.
     where, detail
         The address without password, and one sentence.
+    blobs
+        Where they are, and whether they can be reached.
+    launchpad
+        Name of the queue; `other_launchpads` are those that work for the same database.
     """
 
     state: str
@@ -75,6 +79,9 @@ class Overview:
     calculations: dict[str, int] = field(default_factory=dict)
     datasets: int = 0
     models: int = 0
+    blobs: BlobsState | None = None
+    launchpad: str = ""
+    other_launchpads: list[str] = field(default_factory=list)
     queue: dict[str, int] = field(default_factory=dict)
     running: list[RunningCalculation] = field(default_factory=list)
     projects: list[PartProgress] = field(default_factory=list)
@@ -122,8 +129,11 @@ def overview(settings: Settings) -> Overview:
             where = redacted(mongo_uri(settings))
             detail = f"Database {settings.database!r} answers."
         database = connect(settings)
-        found = Overview("up", where, detail)
+        found = Overview("up", where, detail, launchpad=settings.launchpad_database)
+        found.blobs = lifecycle.blobs(settings)
         with database_errors():
+            queues = launchpad_databases(settings, database)
+            found.other_launchpads = [q.name for q in queues if q.name != found.launchpad]
             _look_at_queue(settings, database, found, _count(database, found))
             found.disk = disk_use(settings, database)
         found.webgui = WebPage(settings).status()

@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 from fireworks import Firework
 
+from nearedge.cli.database_state import overview
 from nearedge.errors import LaunchError
 from nearedge.launch.fireworks import (
     LAUNCHPADS,
@@ -56,6 +57,9 @@ def test_each_has_its_jobs_and_the_database_knows_of_both(
     names = {each.name for each in launchpad_databases(usual, database)}
     assert names == {usual.launchpad_database, other.launchpad_database}
     assert WebPage(usual).folder != WebPage(other).folder
+    found = overview(other)
+    assert (found.launchpad, found.queue) == (other.launchpad_database, {"READY": 1})
+    assert found.other_launchpads == [usual.launchpad_database]
 
 
 def test_a_queue_never_has_the_name_of_a_database_of_spectra(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
+from nearedge.cli import doctor
 from nearedge.cli.app import app
 from nearedge.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from nearedge.settings import Settings, get_settings
-from nearedge.store import moving
+from nearedge.store import moving, objects
 from nearedge.store.blobs import BLOBS, CHUNKS, BlobStore
 from nearedge.store.claims import Claims
 from nearedge.store.connection import connect
@@ -116,3 +117,11 @@ def test_the_commands_move_and_clean(
     told = json.loads(runner.invoke(app, [*clean, "--older-than", "0d", "--yes"]).output)
     assert told == {**counts, "removed": 1}
     assert s3.names() == []
+    told = runner.invoke(app, ["status"]).output.replace("\n", "")
+    assert f"Blobs are in {there.blobs} at {s3.endpoint}: it answers." in told
+    assert doctor._blobs(get_settings()).level == "ok"
+    s3.relay.away()
+    objects._storages.clear()  # as in a process that has not asked yet
+    told = runner.invoke(app, ["status"]).output.replace("\n", " ")
+    assert "The storage of blobs does not answer" in told
+    assert doctor._blobs(get_settings()).level == "note"
