@@ -145,7 +145,7 @@ def test_questions_for_spectra_read_little_by_an_index(
     asked.conditions.clear()
     assert len(store.listing(query, limit=PAGE)) == min(fit, PAGE)
     check(filled["spectra"], asked)
-    assert len(store.listing(query)) == store.count(query) == fit
+    assert len(store.listing(query)) == fit
     assert_all_by_an_index(filled["spectra"], asked)
 
 
