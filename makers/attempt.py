@@ -20,6 +20,7 @@ from nearedge.codes.outputs import speaks_of_damage
 from nearedge.errors import CodeError, DatabaseError, DatabaseUnavailable, ResourceError
 from nearedge.makers.documents import Cost, Site, completed_record, failed_record
 from nearedge.makers.leftover import load_leftover
+from nearedge.schemas import CalculationDoc
 from nearedge.settings import Settings
 from nearedge.store.connection import connect
 from nearedge.store.records import Record, Restart
@@ -29,14 +30,20 @@ log = logging.getLogger(__name__)
 
 
 def attempt(
-    site: Site, settings: Settings, project: str | None, progress: Callable[[str], None]
+    site: Site,
+    seen: CalculationDoc | None,
+    settings: Settings,
+    project: str | None,
+    progress: Callable[[str], None],
 ) -> Record:
-    """Return what an earlier attempt left on this machine's disk, or compute.
+    """Return what an earlier attempt left on this machine's disk and did not store, or compute.
 
     Parameters
     ----------
     site
         What is computed.
+    seen
+        What is recorded of it: a failure that is to be replaced.
     settings
         Where it runs, and which database may hold what it can be made from.
     project
@@ -52,7 +59,8 @@ def attempt(
         If the database is away when it is asked what an earlier calculation left.
     """
     record = load_leftover(settings.runs / site.calculation_id, site.calculation_id)
-    if record is None:
+    # Whoever stored it may have been killed before it cleared its files away.
+    if record is None or (seen is not None and record.calculation.created_at == seen.created_at):
         restart, warnings = _restart(site, settings)
         record = _run(site, settings, progress, restart, warnings, project)
     return record

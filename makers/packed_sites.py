@@ -23,7 +23,7 @@ from nearedge.makers.simulation import (
     name_parent,
     outcome_of_site,
 )
-from nearedge.makers.storing import Repeats, store_patiently
+from nearedge.makers.storing import Repeats, clear_leftover, store_patiently
 from nearedge.schemas import CalculationDoc, SpectrumDoc
 from nearedge.settings import Settings
 from nearedge.store.batches import batches
@@ -153,6 +153,7 @@ class PackedSites:
         known = recorded.keys() - self._seen.keys()
         for site in sites:
             if site.calculation_id in known:
+                clear_leftover(site.calculation_id, self.settings)
                 self.outcomes[site.calculation_id] = outcome_of_site(
                     site, recorded[site.calculation_id]
                 )
@@ -180,7 +181,8 @@ class PackedSites:
 
     def _attempt(self, site: Site, claim: Claim) -> None:
         began = time.monotonic()
-        record = attempt(site, self.settings, self._maker.project, claim.progress)
+        seen = self._seen.get(site.calculation_id)
+        record = attempt(site, seen, self.settings, self._maker.project, claim.progress)
         if (failed := self._instead_of.get(site.calculation_id)) is not None:
             name_parent(record, failed)
         self._gathered.append((site, record))

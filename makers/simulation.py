@@ -17,7 +17,7 @@ from nearedge.launch.fireworks import refuse_memory_store
 from nearedge.makers.attempt import attempt
 from nearedge.makers.documents import Site, describe_site
 from nearedge.makers.leftover import save_leftover
-from nearedge.makers.storing import Repeats, store_patiently
+from nearedge.makers.storing import Repeats, clear_leftover, store_patiently
 from nearedge.schemas import COMPLETED, CalculationDoc, SourceRef, StructureDoc
 from nearedge.schemas.spectrum import site_spectrum_id
 from nearedge.settings import Settings, get_settings
@@ -152,14 +152,14 @@ class SimulationMaker(Maker):
         None where another attempt has stored something meanwhile, or is about to.
         """
         database = connect(settings)
-        if known := self._known(SpectraStore(database), site, repeats):
+        if known := self._known(SpectraStore(database), site, repeats, settings):
             return known
         with Claims(database).hold(site.calculation_id) as claim:
             # Whoever held the claim before us may have finished it.
-            if known := self._known(SpectraStore(database), site, repeats):
+            if known := self._known(SpectraStore(database), site, repeats, settings):
                 return known
             seen = SpectraStore(database).calculation(site.calculation_id)
-            record = attempt(site, settings, self.project, claim.progress)
+            record = attempt(site, seen, settings, self.project, claim.progress)
             if instead_of is not None:
                 name_parent(record, instead_of)
             save_leftover(settings.runs / site.calculation_id, record)
@@ -192,11 +192,14 @@ class SimulationMaker(Maker):
             protocol=self.protocol,
         )
 
-    def _known(self, store: SpectraStore, site: Site, repeats: Repeats) -> SiteOutcome | None:
+    def _known(
+        self, store: SpectraStore, site: Site, repeats: Repeats, settings: Settings
+    ) -> SiteOutcome | None:
         """Return the outcome of a recorded calculation, after filing it under the project."""
         calculation = store.calculation(site.calculation_id)
         if calculation is None or repeats(calculation):
             return None
+        clear_leftover(site.calculation_id, settings)
         if self.project is not None and self.project not in calculation.projects:
             store.add_project([site.calculation_id], self.project)
         return outcome_of_site(site, calculation)

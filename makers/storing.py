@@ -160,9 +160,14 @@ def _clear_away(record: Record, settings: Settings) -> None:
 
 def _discard(record: Record, settings: Settings) -> None:
     """Remove the files of a record that was refused."""
-    folder = settings.runs / record.calculation.calculation_id
     if record.calculation.run_dir is not None:
         shutil.rmtree(record.calculation.run_dir, ignore_errors=True)
+    clear_leftover(record.calculation.calculation_id, settings)
+
+
+def clear_leftover(calculation_id: str, settings: Settings) -> None:
+    """Remove a result that waits on this machine's disk and need not be stored."""
+    folder = settings.runs / calculation_id
     remove_leftover(folder)
-    with suppress(OSError):  # another attempt works in it
+    with suppress(OSError):  # it is not there, or another attempt works in it
         folder.rmdir()

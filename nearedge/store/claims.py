@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from nearedge.errors import DatabaseError
 from nearedge.schemas.document import SCHEMA_VERSION, utc_now
+from nearedge.store.batches import batches
 from nearedge.store.operations import Document, MongoDatabase, operation
 from nearedge.store.processes import OwnerState, named, owner_state
 from nearedge.store.writing import insert_missing
@@ -258,10 +259,11 @@ class Claims:
         about = {"owner": owner, **_this_process()}
         wanted = [{"_id": each, **about} for each in calculation_ids]
         taken = [str(each["_id"]) for each in insert_missing(self._claims, wanted)]
-        if taken:  # our own, where the answer to a first attempt was lost on the way
-            mine = self._claims.find({"_id": {"$in": taken}, "owner": owner}, {"_id": 1})
-            taken = sorted(set(taken) - {str(each["_id"]) for each in mine})
-        return [each for each in calculation_ids if each not in taken]
+        others = set(taken)
+        for batch in batches(taken):  # our own, where the answer to a first attempt was lost
+            mine = self._claims.find({"_id": {"$in": batch}, "owner": owner}, {"_id": 1})
+            others -= {str(each["_id"]) for each in mine}
+        return [each for each in calculation_ids if each not in others]
 
     def _acquire(
         self,

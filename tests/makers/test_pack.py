@@ -500,3 +500,22 @@ def test_a_launch_says_that_it_has_stored_something_where_others_can_read_it(
             queue["launches"].update_one({}, {"$unset": {"progressed": True}})
     finally:
         token.let_go()
+
+
+def test_what_was_stored_and_not_cleared_away_is_cleared_and_a_failure_computed_again(
+    store: SpectraStore, compute: Compute, fake: Any, in_memory: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def fail(run_dir: Path) -> None:
+        if len(fake.runs) == 2:
+            raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    monkeypatch.setattr(packed_sites, "KEEP_SECONDS", 0.0)
+    with monkeypatch.context() as killed:
+        killed.setattr(storing, "_clear_away", lambda *_: None)
+        compute()
+    assert len(list(in_memory.runs.rglob(RESULT))) == 3
+    outcome = compute(rerun_failed=True, failures=told(store))
+    assert [each.state for each in outcome.sites] == [COMPLETED] * 3
+    assert not list(in_memory.runs.iterdir())

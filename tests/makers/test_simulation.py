@@ -440,3 +440,27 @@ def test_the_outcome_can_be_stored_whatever_the_code_gave() -> None:
     )
     stored = jsanitize(outcome, strict=True, enum_values=True, allow_bson=True)
     assert MontyDecoder().process_decoded(stored) == outcome
+
+
+def test_what_was_stored_and_not_cleared_away_is_no_new_result(
+    maker: SimulationMaker, molecule: Molecule, fake: Any, in_memory: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As of a worker that was killed at that moment."""
+
+    def fail(run_dir: Path) -> None:
+        raise CodeError("scf_not_converged", "It did not converge.")
+
+    fake.behaviour = fail
+    with monkeypatch.context() as killed:
+        killed.setattr(storing, "_clear_away", lambda *_: None)
+        compute(maker, molecule("CO"))
+    fake.behaviour = lambda run_dir: None
+    maker.rerun_failed = True
+    assert compute(maker, molecule("CO")).completed, "it was computed again"
+    with monkeypatch.context() as killed:
+        killed.setattr(storing, "_clear_away", lambda *_: None)
+        compute(maker, molecule("CO"), 1)
+    assert list(in_memory.runs.rglob("result.json"))
+    compute(maker, molecule("CO"), 1)
+    assert not list(in_memory.runs.rglob("result.json"))
