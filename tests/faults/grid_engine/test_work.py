@@ -12,6 +12,7 @@ from fireworks import Firework, Workflow
 from jobflow import Job
 from jobflow.managers.fireworks import JobFiretask
 
+from nearedge.launch.fireworks import ensure_launchpad_indexes
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.structures.source import LoadedStructure
 
@@ -53,6 +54,7 @@ def add(farm: Farm, function: Callable[..., object], *arguments: float) -> int:
     """Queue a job that is no simulation, and return its number."""
     task = JobFiretask(job=Job(function, function_args=arguments), store=None)
     firework = Firework([task], spec={"nearedge": {"kind": "idle"}}, name="idle")
+    ensure_launchpad_indexes(farm.site.pad)
     farm.site.pad.add_wf(Workflow([firework]))
     return int(firework.fw_id)
 
