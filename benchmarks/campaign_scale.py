@@ -6,6 +6,8 @@ FEFF's `fast`. Each number of workers gets as many sites of its own, in one data
 
 One line of JSON for each step. CPU seconds are of the process named, with all that it started: on a
 machine that others use they are the figures to trust, and those by the clock belong to the `load`.
+`busy` is the share of the clock that a process spends on a core, and how many cores all of them
+hold: where those are all that the machine has, it is the cores that limit, not waiting.
 What starting a worker costs, with all that it imports, is measured with a single crystal of the
 code that sleeps, and taken off.
 """
@@ -119,6 +121,18 @@ def cost_of(work: Callable[[], object], meter: Meter) -> Cost:
     )
 
 
+def busy(cost: Cost, workers: int) -> dict[str, float]:
+    """Return the share of the clock that each process is on a core, and the cores they hold.
+
+    A worker's has its calculations in it, which may run on more cores than one.
+    """
+    shares = {"this process": cost.own, "server": cost.server}
+    if workers:
+        shares["a worker"] = cost.workers / workers
+    shares["cores held"] = cost.own + cost.server + cost.workers
+    return {name: round(seconds / cost.wall, 2) for name, seconds in shares.items()}
+
+
 def tell(**figures: object) -> None:
     """Print a line of JSON."""
     rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in figures.items()}
@@ -151,6 +165,7 @@ def submitted(
         server_cpu_ms_each=1000 * cost.server / sites,
         sites_per_cpu_second=sites / (cost.own + cost.server),
         sites_per_second=sites / cost.wall,
+        busy=busy(cost, 0),
     )
 
 
@@ -174,24 +189,28 @@ def worked(
     calculations = list(store.calculations(query))
     averages = store.count(SpectrumQuery(project=name, kind="average", state="completed"))
     assert (len(calculations), averages) == (sites, sites // SITES_OF_A_CRYSTAL)
-    busy = sum(each.wall_seconds or 0.0 for each in calculations)
+    calculating = sum(each.wall_seconds or 0.0 for each in calculations)
     computing = sum(each.cpu_seconds or 0.0 for each in calculations)
-    workers = cost.workers - count * start.workers - computing
-    wall = cost.wall - start.wall
+    whole = Cost(
+        cost.wall - start.wall, cost.own, cost.workers - count * start.workers, cost.server
+    )
+    workers = whole.workers - computing
     tell(
         what="campaign",
         workers=count,
         sites=sites,
-        wall_s=wall,
-        calculation_wall_ms_each=1000 * busy / sites,
+        wall_s=whole.wall,
+        calculation_wall_ms_each=1000 * calculating / sites,
         calculation_cpu_ms_each=1000 * computing / sites,
+        calculation_share_of_workers=calculating / (count * whole.wall),
         worker_cpu_ms_each=1000 * workers / sites,
-        server_cpu_ms_each=1000 * cost.server / sites,
-        overhead_cpu_ms_each=1000 * (workers + cost.server) / sites,
-        overhead_wall_ms_each=1000 * (count * wall - busy) / sites,
+        server_cpu_ms_each=1000 * whole.server / sites,
+        overhead_cpu_ms_each=1000 * (workers + whole.server) / sites,
+        overhead_wall_ms_each=1000 * (count * whole.wall - calculating) / sites,
+        busy=busy(whole, count),
         MB_second_and_last_quarter=meter.growth(),
     )
-    return Cost(wall, 0.0, workers + computing, cost.server)
+    return whole
 
 
 def campaign(settings: Settings, options: argparse.Namespace) -> None:
@@ -210,15 +229,28 @@ def campaign(settings: Settings, options: argparse.Namespace) -> None:
         costs[count] = worked(settings, count, options.sites, first, start, meter)
     base = min(costs)
     for count, cost in costs.items():
-        if count == base:
-            continue
-        one = costs[base]
-        tell(
-            what="efficiency",
-            workers=[base, count],
-            by_clock=one.wall * base / (cost.wall * count),
-            by_cpu=(one.workers + one.server) / (cost.workers + cost.server),
-        )
+        if count != base:
+            tell_efficiency(costs[base], base, cost, count)
+
+
+def tell_efficiency(one: Cost, base: int, cost: Cost, count: int) -> None:
+    """Tell how much of `count` / `base` times the work `count` workers do in the same time.
+
+    By the clock it cannot exceed what the cores allow: workers, the server and what counts them are
+    `count` + 2 processes. By the CPU it says what a site costs more because others work beside it.
+    """
+    cores = os.cpu_count() or 1
+    seconds, more = (each.own + each.workers + each.server for each in (one, cost))
+    ideal = one.wall * base / count
+    tell(
+        what="efficiency",
+        workers=[base, count],
+        by_clock=ideal / cost.wall,
+        by_clock_at_most=ideal / max(ideal, more / cores),
+        by_cpu=seconds / more,
+        cpu_a_site_over_fewer_workers=more / seconds,
+        cores=cores,
+    )
 
 
 def main() -> None:

@@ -53,6 +53,10 @@ WRITERS: dict[str, Callable[[Structure], str]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
+def test_reading_files_imports_no_client_of_the_materials_project() -> None:
+    assert "MPRester" not in vars(sources), "it brings phonons and plots: 0.7 s of a submission"
+
+
 def test_files_of_all_usual_kinds_load(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(WRITERS[name](rutile()))
