@@ -53,10 +53,6 @@ WRITERS: dict[str, Callable[[Structure], str]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_reading_files_imports_no_client_of_the_materials_project() -> None:
-    assert "MPRester" not in vars(sources), "it brings phonons and plots: 0.7 s of a submission"
-
-
 def test_files_of_all_usual_kinds_load(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(WRITERS[name](rutile()))
@@ -335,3 +331,7 @@ def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:
     for path in (loaded.source.path, refused.label):
         assert path is not None
         assert "a\ufffd\ufffd/" in path
+
+
+def test_reading_files_imports_no_client_of_the_materials_project() -> None:
+    assert "MPRester" not in vars(sources), "it brings phonons and plots: 0.7 s of a submission"
