@@ -24,6 +24,7 @@ Molecule = Callable[[str], LoadedStructure]
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 _WAITS = """
+import os
 import time
 from pathlib import Path
 from nearedge.codes.feff import run
@@ -33,6 +34,7 @@ here, follow = Path({folder!r}), run._follow
 
 def wait(process, reading, outcome, timeout, _):
     def during(stage):
+        (here / f"computes-{{os.getpid()}}").touch()
         while not (here / "go").exists():
             time.sleep(0.05)
     follow(process, reading, outcome, timeout, during)
@@ -77,14 +79,19 @@ def workers(site: Site) -> list[WorkerIdentity]:
     return [each for each in names if each is not None]
 
 
-def kill_a_worker(site: Site, number: str) -> psutil.Process:
-    """Kill one of two workers of a pilot while both compute, and return the other."""
-    site.until(lambda: len(workers(site)) == 2 and len(site.feff()) == 2, seconds=240)
-    one, other = workers(site)
+def both_compute(site: Site, folder: Path) -> list[WorkerIdentity]:
+    """Wait until two workers have begun the code, where they wait in turn, and return them."""
+    site.until(lambda: len(list(folder.glob("computes-*"))) == 2, seconds=240)
+    return workers(site)
+
+
+def kill_a_worker(site: Site, number: str, folder: Path) -> None:
+    """Kill one of two workers of a pilot while both compute."""
+    one, other = both_compute(site, folder)
     assert one.batch == other.batch == f"slurm:{number}"
     psutil.Process(one.pid).kill()
     site.until(lambda: not one.alive())
-    return psutil.Process(other.pid)
+    assert other.alive()
 
 
 def test_a_job_whose_worker_is_killed_in_a_pilot_is_taken_by_another_worker_of_that_pilot(
@@ -92,7 +99,7 @@ def test_a_job_whose_worker_is_killed_in_a_pilot_is_taken_by_another_worker_of_t
 ) -> None:
     jobs = two_sites(site, molecule)
     number = batch.submit_pilot(_WAITS.format(folder=str(tmp_path)))
-    kill_a_worker(site, number)
+    kill_a_worker(site, number, tmp_path)
     (found,) = site.recover().findings
     assert (found.why, found.batch) == ("lost", f"slurm:{number}")
     assert sorted(states(site, jobs)) == ["READY", "RUNNING"]
@@ -107,7 +114,7 @@ def test_a_job_whose_worker_is_killed_in_a_pilot_goes_back_once_the_pilot_is_ove
 ) -> None:
     jobs = two_sites(site, molecule)
     number = batch.submit_pilot(_WAITS.format(folder=str(tmp_path)))
-    kill_a_worker(site, number)
+    kill_a_worker(site, number, tmp_path)
     (tmp_path / "go").touch()
     assert batch.end(number) == "FAILED"
     assert sorted(states(site, jobs)) == ["COMPLETED", "RUNNING"]
@@ -125,9 +132,10 @@ def test_a_pilot_that_is_killed_itself_leaves_nothing_behind(
 ) -> None:
     jobs = two_sites(site, molecule)
     number = batch.submit_pilot(_WAITS.format(folder=str(tmp_path)))
-    site.until(lambda: len(workers(site)) == 2 and len(site.feff()) == 2, seconds=240)
-    psutil.Process(psutil.Process(workers(site)[0].pid).ppid()).kill()
+    one, other = both_compute(site, tmp_path)
+    psutil.Process(psutil.Process(one.pid).ppid()).kill()
     assert batch.end(number) == "FAILED"
+    site.until(lambda: not one.alive() and not other.alive())
     site.until(lambda: site.recover().total == 0 and states(site, jobs) == ["READY"] * 2)
     assert site.feff() == []
     again = batch.submit_pilot("from nearedge.store import packing\npacking.TEXT_LIMIT = 10\n")
