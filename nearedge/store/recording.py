@@ -70,13 +70,7 @@ class Recorder:
             blobs |= each.blobs
         self._blobs.put_many(blobs, attempt=attempt)
         _put(self._spectra, [each.spectrum for each in packed.values() if each.spectrum])
-        fresh = [each.calculation for name, each in packed.items() if name not in seen]
-        late = {str(each["_id"]) for each in insert_missing(self._calculations, fresh)}
-        late |= {
-            name
-            for name in packed.keys() & seen.keys()
-            if not self._replace_seen(packed[name].calculation, seen[name])
-        }
+        late = self._put_calculations({n: each.calculation for n, each in packed.items()}, seen)
         refused = {name for name in late if self._refused(packed[name], attempt)}
         kept = [each for name, each in packed.items() if name not in refused]
         self._drop_spectra_of_failures([each.name for each in kept if each.spectrum is None])
@@ -100,6 +94,17 @@ class Recorder:
         for each in [str(stored["_id"]) for stored in found]:
             del written[each]
         _bulk(self._spectra, [_insert(each) for each in written.values()])
+
+    def _put_calculations(
+        self, calculations: Mapping[str, Document], seen: Mapping[str, CalculationDoc]
+    ) -> set[str]:
+        """Write those of which nothing, or what was seen, is recorded; return the others."""
+        fresh = [stored for name, stored in calculations.items() if name not in seen]
+        late = {str(each["_id"]) for each in insert_missing(self._calculations, fresh)}
+        for name in calculations.keys() & seen.keys():
+            if not self._replace_seen(calculations[name], seen[name]):
+                late.add(name)
+        return late
 
     def _replace_seen(self, calculation: Document, seen: CalculationDoc) -> bool:
         """Write a calculation if what is recorded of it is what was seen; return whether it was."""

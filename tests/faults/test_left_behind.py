@@ -71,7 +71,9 @@ def _node_failed(ids: Iterable[str]) -> dict[str, JobState]:
 @pytest.mark.parametrize(
     ("where", "why"),
     [
-        pytest.param('Recorder, "_replace_seen"', "node_failed", id="between blob and document"),
+        pytest.param(
+            'Recorder, "_put_calculations"', "node_failed", id="between blob and document"
+        ),
         pytest.param(
             'storing, "_store"', "node_failed", id="before it stores", marks=pytest.mark.slow
         ),
