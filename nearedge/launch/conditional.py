@@ -17,7 +17,7 @@ import random
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,10 @@ TRIES = 5
 
 class Superseded(Exception):
     """A document of the queue is no longer what was read."""
+
+
+class LockLost(Superseded):
+    """The jobs of a workflow were written, and its lock was taken over before that was noted."""
 
 
 class _Away(BaseException):
@@ -97,6 +101,7 @@ class ConditionalLaunchPad(ChoosingLaunchPad):
 
     _lock: str | None = None
     _taking = False
+    _has_read = False
 
     def _get_a_fw_to_run(
         self,
@@ -218,13 +223,19 @@ class ConditionalLaunchPad(ChoosingLaunchPad):
         if self.workflows.replace_one({"nodes": node, "locked": held}, content).matched_count == 0:
             # What was written of jobs that were there before is found by `_apply_again`.
             self.fireworks.delete_many({"fw_id": {"$in": list(new.values())}})
-            raise Superseded(f"The lock of job {node}'s workflow was taken over.")
+            raise LockLost(f"The lock of job {node}'s workflow was taken over.")
         if ready:
             linked = {"fw_id": {"$in": [each.fw_id for each in ready]}, "state": "WAITING"}
             self.fireworks.update_many(linked, {"$set": {"state": "READY"}})
 
     @contextmanager
     def _locked(self, fw_id: int) -> Iterator[None]:
+        if not ConditionalLaunchPad._has_read:
+            # The first job that a process reads has it import for seconds what jobs are made of: by
+            # the end of that the lock would be another's.
+            with suppress(ValueError):  # there is none: said where it matters
+                self.get_fw_by_id(fw_id)
+            ConditionalLaunchPad._has_read = True
         token = uuid.uuid4().hex
         self._acquire(fw_id, token)
         self._lock = token

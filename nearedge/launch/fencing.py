@@ -17,7 +17,13 @@ from fireworks.core.firework import Firework, FWAction, Launch
 from fireworks.core.fworker import FWorker
 from pymongo.errors import PyMongoError
 
-from nearedge.launch.conditional import TRIES, ConditionalLaunchPad, InNoWorkflow, Superseded
+from nearedge.launch.conditional import (
+    TRIES,
+    ConditionalLaunchPad,
+    InNoWorkflow,
+    LockLost,
+    Superseded,
+)
 from nearedge.launch.token import CurrentLaunch, has_progressed, hold, mark_progress, refuse
 
 log = logging.getLogger(__name__)
@@ -144,6 +150,9 @@ class FencedLaunchPad(ConditionalLaunchPad):
                         workflow.id_fw[fw_id].launches = [self._fizzled(fw_id, fizzle)]
                         updated = workflow.refresh(fw_id, set(updated))
                     self._update_wf(workflow, updated)
+                return True
+            except LockLost:
+                self._refresh_wf(fw_id)
                 return True
             except Superseded:
                 continue

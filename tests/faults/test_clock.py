@@ -153,7 +153,9 @@ def test_who_looks_with_a_clock_an_hour_off_gives_up_nobody_who_lives(
         for when, found in looked(said[off]):
             assert found == []
             assert abs(when - time.time() - off) < 600, "its clock was really off"
+    assert site.pad.launches.find_one({"given_up": {"$exists": True}}) is None
     process.resume()
     assert worker.wait(120) == 0
+    assert site.pad.launches.count_documents({}) == 2, "the site and the average ran once"
     site.check_complete()
     site.check_nothing_over()

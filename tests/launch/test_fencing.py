@@ -13,7 +13,7 @@ from fireworks.core.launchpad import LaunchPad
 from pymongo.errors import AutoReconnect
 
 from nearedge.errors import LaunchGivenUp
-from nearedge.launch.conditional import Superseded
+from nearedge.launch.conditional import ConditionalLaunchPad, Superseded
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.fireworks import JOB_OUTPUTS
 from nearedge.launch.outputs import FencedOutputs
@@ -156,6 +156,43 @@ def test_a_lock_that_stands_still_is_taken_over_and_its_holder_refused(
         with pytest.raises(Superseded, match="lock"):
             pad._update_wf(stale, [])
     assert pad.workflows.find_one({})["fw_states"][str(job)] == "COMPLETED"
+
+
+def test_who_gives_a_launch_up_says_so_also_where_its_lock_was_taken_over_at_the_end(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = take(pad, tmp_path)
+    write = FencedLaunchPad._upsert_fws
+
+    def taken_over(self: FencedLaunchPad, *arguments: object) -> dict[int, int]:
+        monkeypatch.setattr(FencedLaunchPad, "_upsert_fws", write)
+        written: dict[int, int] = write(self, *arguments)
+        self.workflows.update_one({}, {"$unset": {"locked": True}})
+        return written
+
+    monkeypatch.setattr(FencedLaunchPad, "_upsert_fws", taken_over)
+    assert pad.give_up(job, launch, "RUNNING", "lost")
+    assert states(pad) == ["READY", "WAITING"]
+    workflow = pad.workflows.find_one({})
+    assert (workflow["fw_states"][str(job)], "locked" in workflow) == ("READY", False)
+    assert not pad.give_up(job, launch, "RUNNING", "lost"), "once"
+
+
+def test_what_jobs_are_made_of_is_imported_before_a_lock_is_taken(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = take(pad, tmp_path)
+    monkeypatch.setattr(ConditionalLaunchPad, "_has_read", False)
+    read = FencedLaunchPad.get_fw_by_id
+    locked = []
+
+    def seen(self: FencedLaunchPad, fw_id: int) -> Firework:
+        locked.append(self.workflows.count_documents({"locked": {"$exists": True}}))
+        return read(self, fw_id)
+
+    monkeypatch.setattr(FencedLaunchPad, "get_fw_by_id", seen)
+    assert pad.give_up(job, launch, "RUNNING", "lost")
+    assert locked == [0]
 
 
 def test_a_job_can_be_left_fizzled_by_the_name_of_what_ended_it(
