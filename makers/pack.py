@@ -20,7 +20,7 @@ from nearedge.makers.average import (
     average_document,
     average_sites,
 )
-from nearedge.makers.documents import Site, describe_site
+from nearedge.makers.documents import Site, describe_sites
 from nearedge.makers.packed_sites import PackedSites
 from nearedge.makers.simulation import SimulationMaker, SiteOutcome, refuse_lost_outcome
 from nearedge.makers.storing import Repeats
@@ -135,17 +135,13 @@ class PackMaker(Maker):
         document = StructureDoc.from_structure(structure, source)
         multiplicities = {share.absorbing_index: share.multiplicity for share in shares}
         maker = self.site_maker
-        return [
-            describe_site(
-                get_code(maker.code),
-                document,
-                index,
-                multiplicities[index],
-                edge=maker.edge,
-                protocol=maker.protocol,
-            )
-            for index in wanted
-        ]
+        return describe_sites(
+            get_code(maker.code),
+            document,
+            {index: multiplicities[index] for index in wanted},
+            edge=maker.edge,
+            protocol=maker.protocol,
+        )
 
 
 def failure_told(failed: CalculationDoc) -> str:

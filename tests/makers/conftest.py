@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,22 @@ from pymatgen.core import Structure
 from nearedge import codes
 from nearedge.codes.base import Availability, CodeResult, InputSet, Progress
 from nearedge.makers import attempt, average, pack, packed_sites, simulation, storing
-from nearedge.schemas import Parameter
+from nearedge.makers.average import AverageMaker
+from nearedge.makers.pack import PackMaker, PackOutcome, failure_told
+from nearedge.makers.simulation import SimulationMaker
+from nearedge.schemas import Parameter, StructureDoc
 from nearedge.schemas.spectrum import EnergyReference
 from nearedge.settings import Settings, get_settings
 from nearedge.spectra.spectrum import Spectrum
 from nearedge.store.operations import MongoDatabase
+from nearedge.store.queries import CalculationQuery
+from nearedge.store.spectra_store import SpectraStore
+from nearedge.structures.source import LoadedStructure
+from nearedge.workflows.spectrum import plan_sites, shares
+
+Molecule = Callable[[str], LoadedStructure]
+ComputePack = Callable[..., PackOutcome]
+FORMULAS = ("CO", "CCO", "OCO")
 
 
 @dataclass
@@ -100,3 +112,53 @@ def in_memory(
     get_settings.cache_clear()
     yield get_settings()
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def store(memory_database: MongoDatabase) -> SpectraStore:
+    """Return the store in memory."""
+    return SpectraStore(memory_database)
+
+
+@pytest.fixture
+def compute_pack(
+    store: SpectraStore, in_memory: Settings, fake: object, molecule: Molecule
+) -> ComputePack:
+    """Return what does the job of a pack of all oxygens, without jobflow."""
+
+    def run(
+        formulas: Sequence[str] = FORMULAS,
+        *,
+        failures: dict[str, str] | None = None,
+        instead_of: dict[str, str] | None = None,
+        **options: object,
+    ) -> PackOutcome:
+        loaded = [molecule(formula) for formula in formulas]
+        site_maker = SimulationMaker(code="fake", project="p", patience=0.0, **options)  # type: ignore[arg-type]
+        maker = PackMaker(site_maker=site_maker, average_maker=AverageMaker(project="p"))
+        crystals = [
+            plan_sites(
+                site_maker, StructureDoc.from_structure(each.structure, each.source), "O", "K"
+            )
+            for each in loaded
+        ]
+        make: Any = PackMaker.make
+        outcome = make.original(
+            maker,
+            [each.structure for each in loaded],
+            [each.source for each in loaded],
+            [[site.absorbing_index for site in sites] for sites in crystals],
+            [shares(sites) for sites in crystals],
+            failures,
+            instead_of,
+        )
+        assert isinstance(outcome, PackOutcome)
+        return outcome
+
+    return run
+
+
+def told(store: SpectraStore) -> dict[str, str]:
+    """Return what the store holds of failures, as a submission finds it."""
+    failed = store.calculations(CalculationQuery(failed=True))
+    return {each.calculation_id: failure_told(each) for each in failed}
