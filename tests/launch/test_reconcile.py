@@ -110,6 +110,7 @@ def test_a_job_whose_batch_job_is_over_is_named_and_put_back_once(
         JobState.PENDING,
         JobState.UNKNOWN,
         JobState.FORGOTTEN,
+        JobState.ENDED,
     ],
 )
 def test_a_job_that_may_be_alive_is_never_started_again(
@@ -178,6 +179,7 @@ def test_a_named_clusters_batch_job_is_not_judged_by_a_slurm_that_does_not_say_i
         (JobState.CANCELLED, "cancelled"),
         (JobState.TIMEOUT, "timed_out"),
         (JobState.ENDING, None),
+        (JobState.ENDED, None),
     ],
 )
 def test_a_process_that_is_gone_here_is_gone_whatever_its_scheduler_says(
@@ -186,6 +188,21 @@ def test_a_process_that_is_gone_here_is_gone_whatever_its_scheduler_says(
 ) -> None:  # fmt: skip
     running(GONE)
     assert why(recover(pad, memory_database, ask=says(said))) == ([] if name is None else [name])
+
+
+def test_of_a_batch_job_that_has_ended_it_is_waited_for_how_and_not_for_ever(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, running: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As of Grid Engine, whose accounts may come late, or not be readable here."""
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    monkeypatch.setattr(heartbeat, "server_time", lambda _: now[0])
+    running(GONE)
+    found: list[list[str]] = []
+    for _ in range(7):
+        found.append(why(recover(pad, memory_database, ask=says(JobState.ENDED))))
+        now[0] += timedelta(minutes=2)
+    assert found == [[], [], [], [], [], ["lost"], []]
 
 
 def test_a_process_left_on_a_failed_node_loses_its_job_and_its_claim(
@@ -212,6 +229,13 @@ def test_a_reservation_whose_batch_job_was_cancelled_is_given_up(
     assert recover(pad, memory_database, ask=told).ids("pending_cancelled") == (reserved,)
     assert state(pad) == "READY"
     assert pad.launches.count_documents({"state": "RESERVED"}) == 0
+
+
+def test_a_reservation_whose_batch_job_has_ended_is_given_up_however_it_did(
+    pad: FencedLaunchPad, memory_database: MongoDatabase, reserved: int
+) -> None:
+    told = says(JobState.ENDED)
+    assert recover(pad, memory_database, ask=told).ids("pending_cancelled") == (reserved,)
 
 
 def test_a_reservation_whose_batch_job_slurm_lost_is_given_up_after_ten_watched_minutes(

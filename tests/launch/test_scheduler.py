@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.launch.scheduler import JobState, states_of
+from nearedge.launch.scheduler import JobState, cluster_of, own_cluster, states_of
 from nearedge.launch.scheduler.pbs import PbsScheduler, read_qstat
 from nearedge.launch.scheduler.sge import SgeScheduler, read_qacct, read_sge_qstat
 from nearedge.launch.scheduler.slurm import SlurmScheduler, read_sacct, read_squeue
@@ -190,6 +190,25 @@ def test_grid_engine_is_asked_for_its_accounts_of_what_it_no_longer_lists(comman
     assert found == {"5": "timeout", "6": "pending", "11": "ended", "12": "forgotten"}
     _command(commands, "qacct", record.replace(" = 5", " = 11"))
     assert SgeScheduler().jobs(["11"]) == {"11": "timeout"}, "as soon as it is recorded"
+
+
+def test_a_cluster_of_grid_engine_is_named_as_its_installation_says_also_within_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SLURM_CLUSTER_NAME", "JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert cluster_of("sge") is None
+    monkeypatch.setenv("SGE_ROOT", str(tmp_path))
+    assert cluster_of("sge") is None
+    monkeypatch.setenv("SGE_CLUSTER_NAME", "by its environment")
+    assert cluster_of("sge") == "by its environment"
+    common = tmp_path / "default" / "common"
+    common.mkdir(parents=True)
+    (common / "cluster_name").write_text("lab\n")
+    assert cluster_of("sge") == "lab"
+    assert own_cluster() is None, "this process is in no batch job"
+    monkeypatch.setenv("JOB_ID", "9")
+    assert own_cluster() == "lab"
 
 
 def test_jobs_of_several_schedulers_are_asked_of_each_and_a_stranger_is_unknown() -> None:
