@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LaunchPad
 
 from nearedge.launch.batch.filling import Pass, Wanted, fill, refuse_unreachable
-from nearedge.launch.batch.kept_settings import batch_folder
+from nearedge.launch.batch.kept_settings import batch_folder, keep_settings
 from nearedge.launch.batch.pilots import PILOTS
 from nearedge.launch.batch.reservation import BatchJob
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
@@ -106,6 +107,23 @@ def test_a_reserved_job_runs_in_a_batch_job_of_its_own(cluster: Cluster) -> None
     assert cluster.wait(job) == "COMPLETED", cluster.said(job)
     assert cluster.state(number) == "COMPLETED"
     assert (job.folder / "submit.sh").stat().st_mode & 0o777 == 0o600
+
+
+def test_settings_stay_while_their_job_waits_and_go_once_it_is_cancelled(
+    cluster: Cluster, slurm: Slurm
+) -> None:
+    cluster.add()
+    queue = QueueSettings.model_validate({"all": {**SHORT, "options": ["--hold"]}})
+    before = cluster.settings.model_copy(update={"queue": queue, "keep_runs": True})
+    (job,) = fill(cluster.pad, "slurm", before, Wanted(9, pilots=False)).submitted
+    path = keep_settings(before)
+    os.utime(path, (time.time() - 3600,) * 2)
+    cluster.fill(pilots=False)
+    assert path.is_file(), "the job waits"
+    slurm.ask("scancel", job.batch_id.partition(":")[2])
+    cluster.fill(pilots=False)
+    assert not path.exists()
+    assert keep_settings(cluster.settings).is_file()
 
 
 def test_a_worker_that_cannot_reach_its_database_fails_before_it_takes_a_job(
