@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from fireworks.core.launchpad import LaunchPad
+from pydantic import SecretStr
 
 from nearedge.cli.database_state import Overview, overview
 from nearedge.launch.batch.filling import Wanted, fill
@@ -40,6 +42,21 @@ if TYPE_CHECKING:
     from tests.conftest import Slurm
 
 Molecule = Callable[[str], LoadedStructure]
+
+
+LOOKS = 25
+_LOOKS = """
+import json, time
+from nearedge.launch.fireworks import launchpad
+from nearedge.launch.recovery import recover
+from nearedge.settings import get_settings
+from nearedge.store.connection import connect
+settings = get_settings()
+for _ in range({times}):
+    found = recover(launchpad(settings), connect(settings))
+    print(json.dumps([time.time(), [each.why for each in found.findings]]), flush=True)
+    time.sleep(0.2)
+"""
 
 
 @dataclass
@@ -96,6 +113,23 @@ class Site:
             )
         self.workers.append(process)
         return process
+
+    def reached(self) -> Settings:
+        """Return settings for who sees neither the database's process nor its files."""
+        return self.settings.model_copy(update={"mongo_uri": SecretStr(self.server.uri())})
+
+    def start_looking(
+        self, output: Path, settings: Settings, under: Sequence[str]
+    ) -> subprocess.Popen[bytes]:
+        """Start what reconciles again and again; `looked` reads what it found."""
+        return self.start(_LOOKS.format(times=LOOKS), settings, under, output)
+
+    @staticmethod
+    def looked(output: Path) -> list[tuple[float, list[str]]]:
+        """Return each look's time of day and findings."""
+        said = [json.loads(line) for line in output.read_text().splitlines()]
+        assert len(said) == LOOKS
+        return [(when, found) for when, found in said]
 
     def run(self, workers: int = 1, watch: Callable[[], None] | None = None) -> PoolSummary:
         """Do what `nearedge run` does."""

@@ -6,7 +6,6 @@ the kernel says the machine started at.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -18,10 +17,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from pydantic import SecretStr
 
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.settings import Settings
 from nearedge.store.queries import CalculationQuery
 from nearedge.structures.source import LoadedStructure
 
@@ -61,18 +58,6 @@ time_t time(time_t *where) {
     return exact.tv_sec;
 }
 """
-_LOOKS = """
-import json, time
-from nearedge.launch.fireworks import launchpad
-from nearedge.launch.recovery import recover
-from nearedge.settings import get_settings
-from nearedge.store.connection import connect
-settings = get_settings()
-for _ in range(25):
-    found = recover(launchpad(settings), connect(settings))
-    print(json.dumps([time.time(), [each.why for each in found.findings]]), flush=True)
-    time.sleep(0.2)
-"""
 _WORKER = "from nearedge.launch.worker import main; raise SystemExit(main([]))"
 
 
@@ -99,21 +84,12 @@ def shifted(tmp_path: Path, need: Callable[[object, str], None]) -> Shifted:
     return under
 
 
-def reached(site: Site) -> Settings:
-    """Return settings for another machine, which sees no process of the database."""
-    return site.settings.model_copy(update={"mongo_uri": SecretStr(site.server.uri())})
-
-
-def looked(said: Path) -> list[tuple[float, list[str]]]:
-    return [tuple(json.loads(line)) for line in said.read_text().splitlines()]
-
-
 @pytest.mark.parametrize("seconds", [-HOUR, HOUR], ids=["slow", "fast"])
 def test_a_worker_whose_clock_is_an_hour_off_is_left_alone_and_everything_is_there_once(
     site: Site, molecule: Molecule, shifted: Shifted, seconds: int
 ) -> None:
     site.submit(molecule("CO"), "C")
-    worker = site.start(_WORKER, reached(site), under=shifted(seconds, elsewhere=True))
+    worker = site.start(_WORKER, site.reached(), under=shifted(seconds, elsewhere=True))
     site.until(site.feff)
     launch = site.pad.launches.find_one({"state": "RUNNING"})
     identity = WorkerIdentity.parse(launch["fworker"]["name"])
@@ -141,16 +117,15 @@ def test_who_looks_with_a_clock_an_hour_off_gives_up_nobody_who_lives(
     site.until(site.feff)
     process = psutil.Process(worker.pid)
     process.suspend()  # it gives no sign of life, and there is time for many looks
-    settings = reached(site) if elsewhere else site.settings
+    settings = site.reached() if elsewhere else site.settings
     said = {off: tmp_path / f"looks {off}" for off in (0, seconds)}
     looks = [
-        site.start(_LOOKS, settings, shifted(off, elsewhere=elsewhere), output)
+        site.start_looking(output, settings, shifted(off, elsewhere=elsewhere))
         for off, output in said.items()
     ]
     for off, each in zip(said, looks, strict=True):
         assert each.wait(120) == 0, said[off].read_text()
-        assert len(looked(said[off])) == 25
-        for when, found in looked(said[off]):
+        for when, found in site.looked(said[off]):
             assert found == []
             assert abs(when - time.time() - off) < 600, "its clock was really off"
     assert site.pad.launches.find_one({"given_up": {"$exists": True}}) is None
