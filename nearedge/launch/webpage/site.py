@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from nearedge.errors import DatabaseError
 from nearedge.launch.fireworks import launchpad
+from nearedge.launch.webpage.counting import CountedQueue, without_empty_conditions
 from nearedge.launch.webpage.guard import (
     Login,
     check_parameters,
@@ -70,7 +71,7 @@ def create_app(settings: Settings, password: str | None) -> Flask:
             return None
         refuse_bad_filters(request)
         check_parameters(request, queue)
-        app.lp = queue()  # type: ignore[attr-defined]  # where FireWorks looks for it
+        app.lp = CountedQueue(queue())  # type: ignore[attr-defined]  # where FireWorks looks for it
         return None
 
     def after(response: Response) -> Response:
@@ -79,6 +80,7 @@ def create_app(settings: Settings, password: str | None) -> Flask:
     app.config["SESSION_COOKIE_NAME"] = "nearedge"
     app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
     mend(app)
+    without_empty_conditions()
     app.register_blueprint(pages(settings, queue))
     app.before_request(before)
     app.after_request(after)
