@@ -291,10 +291,11 @@ def relax_again(
     Raises
     ------
     WeightsError
-        If the potential's weights are missing or wrong; nothing is queued then.
+        If the potential's weights are missing or wrong; no relaxation is queued then.
     """
     structures = SpectraStore(connect(settings)).structures({each.origin for each in failed})
     report = SubmissionReport(0, 0, 0)
+    weights = _weights_sha256(settings.model_path)
     for each in failed:
         how = each.settings
         maker = RelaxMaker(
@@ -309,7 +310,7 @@ def relax_again(
         reason = None
         if origin is None:
             reason = "its structure is not in the database"
-        elif maker.settings_for(_weights_sha256(settings.model_path)) != how:
+        elif maker.settings_for(weights) != how:
             reason = "it was made with other weights: what asked for it makes a new one of these"
         if origin is None or reason is not None:
             refused = (*report.refused, Refusal(each.label, str(reason)))

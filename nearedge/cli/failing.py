@@ -19,6 +19,7 @@ from nearedge.cli.console import (
     show_table,
 )
 from nearedge.cli.submitting import setting_name, tell_submission
+from nearedge.errors import WeightsError
 
 if TYPE_CHECKING:
     from nearedge.workflows.campaign import SubmissionReport
@@ -101,9 +102,15 @@ def rerun(
             dry_run=dry_run,
             progress=step,
         )
+        missing: WeightsError | None = None
         if not changes and code is None:
-            report = _with_relaxations(report, error, project, dry_run=dry_run)
+            try:
+                report = _with_relaxations(report, error, project, dry_run=dry_run)
+            except WeightsError as caught:  # the calculations are queued already
+                missing = caught
     tell_submission(report, as_json=as_json, dry_run=dry_run)
+    if missing is not None:
+        raise WeightsError(f"No relaxation was queued again: {missing}") from missing
 
 
 def _with_relaxations(

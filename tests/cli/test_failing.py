@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from nearedge.cli import monitoring
+from nearedge.cli import failing, monitoring
 from nearedge.cli.failure_groups import ago, cpu
 from nearedge.cli.monitoring import Look
 from nearedge.cli.progress_table import line_of, table_of
-from nearedge.errors import DatabaseUnavailable
+from nearedge.errors import DatabaseUnavailable, WeightsError
 from nearedge.launch.fireworks import ensure_launchpad_indexes, launchpad
 from nearedge.launch.progress import PartProgress
 from nearedge.schemas.relaxation import RelaxationDoc, RelaxationSettings
 from nearedge.settings import Settings, get_settings
 from nearedge.store.relaxations import RelaxationStore
 from nearedge.store.spectra_store import SpectraStore
+from nearedge.workflows.campaign import SubmissionReport
 
 from .conftest import Command, fill
 
@@ -191,3 +192,17 @@ def test_times_are_told_as_people_say_them() -> None:
     said = ["5 s ago", "3 min ago", "47 h ago", "9 d ago"]
     assert [ago(NOW, NOW - age) for age in ages] == said
     assert (cpu(12.5), cpu(7200.0)) == ("12 s", "2.00 h")
+
+
+def test_rerun_tells_what_it_queued_before_the_weights_were_missed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missed(*_: object, **__: object) -> None:
+        raise WeightsError("The weights are missing.")
+
+    report = SubmissionReport(2, 0, 0)
+    monkeypatch.setattr("nearedge.workflows.again.run_again", lambda *a, **k: report)
+    monkeypatch.setattr(failing, "_with_relaxations", missed)
+    with pytest.raises(WeightsError, match=r"No relaxation was queued again: The weights"):
+        failing.rerun("scf_not_converged")
+    assert "2" in capsys.readouterr().out
