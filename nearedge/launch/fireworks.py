@@ -10,14 +10,14 @@ from contextlib import suppress
 
 import jobflow
 from jobflow.core.store import JobStore
-from maggma.stores import GridFSStore, MemoryStore
+from maggma.stores import MemoryStore
 from pymongo.errors import DuplicateKeyError
 
 from nearedge.errors import LaunchError
 from nearedge.launch.choosing import ORDER
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.guarding import GuardedJobStore, GuardedLaunchPad
-from nearedge.launch.outputs import FencedOutputs
+from nearedge.launch.outputs import FencedOutputs, LargeOutputs
 from nearedge.settings import Settings
 from nearedge.store.connection import connect_milliseconds, mongo_uri
 from nearedge.store.identity import read_identity
@@ -138,7 +138,7 @@ def job_store(settings: Settings) -> JobStore:
             mongoclient_kwargs=options,
         ),
         additional_stores={
-            "data": GridFSStore(
+            "data": LargeOutputs(
                 database=settings.launchpad_database,
                 collection_name=f"{JOB_OUTPUTS}_data",
                 uri=uri,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maggma.stores import MongoStore
+from maggma.stores import GridFSStore, MongoStore
 from monty.json import jsanitize
 from pymongo.errors import DuplicateKeyError
 
@@ -16,6 +16,16 @@ LAUNCH = "launch"
 """Field of an output: the number of the launch that wrote it; numbers only grow."""
 
 _TRIES = 3
+
+
+class LargeOutputs(GridFSStore):
+    """The parts of outputs that jobflow keeps as files."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages; maggma's own name is the URI with its password."""
+        where = "mongodb://" if self.uri is None else redacted(self.uri)
+        return f"{where}/{self.database}/{self.collection_name}"
 
 
 class FencedOutputs(MongoStore):

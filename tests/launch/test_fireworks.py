@@ -57,7 +57,9 @@ def test_no_metadata_of_ours_changes_how_fireworks_schedules(
 
 def test_the_name_of_a_job_store_holds_no_password() -> None:
     store = job_store(SECRET)
-    assert "hunter2" not in f"{store.name} {store.docs_store.name}"
+    names = [store.name, store.docs_store.name, *(s.name for s in store.additional_stores.values())]
+    assert not any("hunter2" in name for name in names)
+    assert len(names) == 3
 
 
 def test_outputs_and_queue_share_one_database_and_writes_are_journalled() -> None:
