@@ -160,6 +160,15 @@ class Site:
         assert self.recover().total == 0
         return time.monotonic() - began
 
+    @staticmethod
+    def kill_with_supervisor(worker: psutil.Process) -> None:
+        """Kill a worker, and with it the process that would end its code."""
+        (supervisor,) = worker.children()
+        for each in (supervisor, worker):
+            each.suspend()  # so that neither sees the other's end
+        for each in (supervisor, worker):
+            each.kill()
+
     def children(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """Return all that a process has started."""
         return psutil.Process(process.pid).children(recursive=True)

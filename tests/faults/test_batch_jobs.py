@@ -123,6 +123,23 @@ def test_a_running_job_that_is_cancelled_is_put_back_by_that_name(
 
 
 @pytest.mark.slow
+def test_of_a_job_whose_worker_is_killed_with_its_codes_supervisor_nothing_runs_on(
+    site: Site, molecule: Molecule, submit: Callable[..., str],
+    told: Callable[[str, float], None],
+) -> None:  # fmt: skip
+    site.submit(molecule("CO"), "C")
+    number = submit()
+    site.until(site.feff)
+    found = site.pad.launches.find_one({"state": "RUNNING"})
+    worker = WorkerIdentity.parse(found["fworker"]["name"])
+    assert worker is not None
+    site.kill_with_supervisor(psutil.Process(worker.pid))
+    site.until(lambda: not site.feff(), seconds=10)
+    told("worker and supervisor killed", site.put_back("job_failed", number))
+    run_to_the_end(site)
+
+
+@pytest.mark.slow
 def test_a_job_that_meets_its_walltime_is_put_back_by_that_name(
     site: Site, molecule: Molecule, submit: Callable[..., str],
     told: Callable[[str, float], None],
@@ -156,6 +173,7 @@ def test_what_a_failed_node_left_behind_is_run_again_and_refused(
     ]
     assert (said["completed"], said["refused"]) == (0, 1)
     site.check_complete()
+    site.check_nothing_over()
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def test_away_when_a_result_is_to_be_stored_it_waits_and_is_stored_once(
     assert down
     assert (summary.completed, summary.failed, summary.killed) == (2, 0, 0), summary.messages
     site.check_complete()
+    site.check_nothing_over()
 
 
 KILLED_ON_THE_WAY = """
@@ -101,3 +102,4 @@ def test_a_submitter_killed_half_way_leaves_nothing_that_cannot_end(
     assert site.status().queue == {"READY": 1, "WAITING": 1}
     assert site.run().completed == 2
     site.check_complete()
+    site.check_nothing_over()

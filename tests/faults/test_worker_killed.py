@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
@@ -55,6 +56,22 @@ def test_killed_during_feff_nothing_runs_on_and_the_next_run_computes_it_once(
     summary = site.run()
     assert (summary.completed, summary.failed) == (2, 0), summary.messages
     site.check_complete()
+    site.check_nothing_over()
+
+
+@pytest.mark.slow
+def test_killed_with_the_supervisor_of_its_code_nothing_runs_on_and_it_is_computed_once(
+    site: Site, molecule: Molecule
+) -> None:
+    site.submit(molecule("CO"), "C")
+    worker = site.start_worker()
+    site.until(site.feff)
+    site.kill_with_supervisor(psutil.Process(worker.pid))
+    worker.wait()
+    site.until(lambda: not site.feff(), seconds=10)
+    assert site.run().completed == 2
+    site.check_complete()
+    site.check_nothing_over()
 
 
 @pytest.mark.slow
