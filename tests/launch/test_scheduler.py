@@ -75,7 +75,7 @@ _RUN = "comment = Job run at Mon Nov 23 at 10:00 on (node12:ncpus=4) and"
 )
 def test_pbs_and_torque_are_read(lines: str, state: str) -> None:
     before = "Job Id: 7.head\n    Job_Name = x\n    Resource_List.walltime = 00:02:00\n"
-    after = "    Variable_List = PBS_O_HOME=/home/me,\n\tSTATE=a,\n\tjob_state = Q\n    x = y\n\n"
+    after = "    Variable_List = PBS_O_LANG=C,\n\tSTATE=a,\n\tjob_state = Q\n    x = y\n\n"
     other = "Job Id: 8.head\n    Job_Name = y\n    job_state = Q\n"
     text = before + "".join(f"    {line}\n" for line in lines.split("; ")) + after + other
     assert read_qstat(text) == {"7.head": state, "8.head": "pending"}
