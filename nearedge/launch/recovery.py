@@ -25,7 +25,7 @@ from nearedge.launch.failures import fizzled_launches, machine_fault
 from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
-from nearedge.launch.liveness import AskScheduler
+from nearedge.launch.liveness import AskScheduler, Liveness
 from nearedge.launch.queue_state import NOT_COMPLETED
 from nearedge.launch.reconcile import (
     ABANDONED,
@@ -48,7 +48,7 @@ from nearedge.store.operations import MongoDatabase, operation
 
 RESERVATION_SECONDS = 60.0
 """A checkout takes milliseconds; a Firework that is watched to be reserved for longer, without a
-launch, was abandoned. Only in the last of them is it known by whom."""
+launch, was abandoned. Where it has one, its worker is asked."""
 
 FIREWORKS_FILE = "FW.json"
 """What FireWorks writes into the folder of a launch."""
@@ -212,18 +212,28 @@ def _bring_up_to_date(pad: LaunchPad) -> list[Finding]:
     return half_recorded + stuck
 
 
-def _give_up_reservations(pad: LaunchPad) -> list[Finding]:
+def _give_up_reservations(pad: FencedLaunchPad) -> list[Finding]:
     """Make what was abandoned ready, unless somebody did so first, and perhaps runs it by now."""
     given_up = []
     for firework in list(_abandoned_reservations(pad)):
-        as_seen = {"fw_id": firework["fw_id"], "state": "RESERVED",
-                   "updated_on": firework.get("updated_on")}  # fmt: skip
-        left = [each["_id"] for each in pad.launches.find(_never_linked(firework), {"_id": 1})]
-        if pad.fireworks.update_one(as_seen, {"$set": {"state": "READY"}}).modified_count:
+        if _made_ready(pad, firework):
             given_up.append(finding(firework, ABANDONED))
-            pad.launches.delete_many({"_id": {"$in": left}})
             pad.db[WORKERS].delete_one({"_id": f"reserved {firework['fw_id']}"})
     return given_up
+
+
+def _made_ready(pad: FencedLaunchPad, firework: Mapping[str, Any]) -> bool:
+    fw_id = firework["fw_id"]
+    launch = last_launch(pad, firework)
+    if launch is not None and launch["state"] == "RUNNING":
+        # Left with the job, it would be taken for that of whoever runs it next.
+        return pad.give_up(fw_id, launch["launch_id"], "RESERVED", ABANDONED)
+    as_seen = {"fw_id": fw_id, "state": "RESERVED", "updated_on": firework.get("updated_on")}
+    left = [each["_id"] for each in pad.launches.find(_never_linked(firework), {"_id": 1})]
+    if not pad.fireworks.update_one(as_seen, {"$set": {"state": "READY"}}).modified_count:
+        return False
+    pad.launches.delete_many({"_id": {"$in": left}})
+    return True
 
 
 def _remove_launch_folder(pad: LaunchPad, launch_id: int) -> None:
@@ -271,8 +281,9 @@ def _abandoned_reservations(pad: LaunchPad) -> Iterator[dict[str, Any]]:
     for firework in pad.fireworks.find({"state": "RESERVED"}, {**FIELDS, "archived_launches": 1}):
         if _in_a_batch_queue(pad, firework):
             continue
-        if _taken_by_one_gone(pad, firework):
-            yield firework
+        if (worker := _taker(pad, firework)) is not None:
+            if Liveness.of(pad.db, pad.db, [worker]).gone(worker) is not None:
+                yield firework
             continue
         # Whose clock `updated_on` is of is not known; that it does not change can be watched.
         watched, since = f"reserved {firework['fw_id']}", str(firework.get("updated_on"))
@@ -280,11 +291,12 @@ def _abandoned_reservations(pad: LaunchPad) -> Iterator[dict[str, Any]]:
             yield firework
 
 
-def _taken_by_one_gone(pad: LaunchPad, firework: Mapping[str, Any]) -> bool:
-    """Return whether it is known who reserved a job, and that this worker has ended."""
-    launch = pad.launches.find_one(_never_linked(firework), {"fworker.name": 1})
-    worker = None if launch is None else WorkerIdentity.parse(launch["fworker"]["name"])
-    return worker is not None and worker.here and not worker.alive()
+def _taker(pad: LaunchPad, firework: Mapping[str, Any]) -> str | None:
+    """Return the worker that has a launch of a reserved job already, if one has."""
+    launch = last_launch(pad, firework)
+    if launch is None or launch["state"] != "RUNNING":
+        launch = pad.launches.find_one(_never_linked(firework), {"fworker.name": 1})
+    return None if launch is None else str(launch["fworker"]["name"])
 
 
 def _never_linked(firework: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,20 +174,30 @@ def test_a_reservation_that_never_became_a_launch_is_given_up_after_a_watched_mi
 
 
 @pytest.mark.parametrize("worker", [GONE, ALIVE, ELSEWHERE], ids=["gone", "alive", "elsewhere"])
-def test_a_reservation_goes_back_at_once_where_it_is_known_that_its_worker_is_gone(
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_reserved_job_with_a_launch_goes_back_when_its_worker_is_gone_and_not_before(
     pad: FencedLaunchPad,
     memory_database: MongoDatabase,
     running: Running,
     clock: ServerClock,
+    tmp_path: Path,
     worker: WorkerIdentity,
+    linked: bool,
 ) -> None:
-    """A worker is killed when its launch is written, and not yet that the job has that launch."""
+    """Killed, or without a database, when the launch is written and not yet that the job runs."""
     fw_id = running(worker)
-    pad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "RESERVED", "launches": []}})
-    gone = worker is GONE
-    assert recover(pad, memory_database).ids("abandoned") == ((fw_id,) if gone else ())
-    assert state(pad, fw_id) == ("READY" if gone else "RESERVED")
-    assert pad.launches.count_documents({}) == (0 if gone else 1)
+    fields = {"state": "RESERVED"} | ({} if linked else {"launches": []})
+    pad.fireworks.update_one({"fw_id": fw_id}, {"$set": fields})
+    if worker is not GONE:
+        looks(pad, memory_database, clock, 3, between=2)
+        assert state(pad, fw_id) == "RESERVED", "it may go on with it"
+        return
+    assert recover(pad, memory_database).ids("abandoned") == (fw_id,)
+    assert state(pad, fw_id) == "READY"
+    under_way = {"state": {"$in": ["RUNNING", "RESERVED"]}, "given_up": {"$exists": False}}
+    assert pad.launches.count_documents(under_way) == 0
+    pad.reserve_fw(FWorker(name=ALIVE.name), str(tmp_path / "next"))
+    assert state(pad, fw_id) == "RESERVED", "nothing of the old launch is taken for the new one"
 
 
 @pytest.mark.parametrize(
