@@ -7,6 +7,7 @@ import pytest
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core.launchpad import LaunchPad
 
+from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.store.operations import MongoDatabase
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.workflows import campaign
@@ -17,7 +18,7 @@ def pad(monkeypatch: pytest.MonkeyPatch) -> LaunchPad:
     """Return the launchpad in memory that campaigns are submitted to."""
     monkeypatch.setattr(fireworks_launchpad, "MongoClient", mongomock_ng.MongoClient)
     monkeypatch.setattr(fireworks_launchpad, "GRIDFS_FALLBACK_COLLECTION", None)
-    pad = LaunchPad(
+    pad = FencedLaunchPad(
         host="mongodb://localhost", uri_mode=True, name="launchpad", strm_lvl="CRITICAL"
     )
     monkeypatch.setattr(campaign, "launchpad", lambda settings: pad)

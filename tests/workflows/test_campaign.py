@@ -10,6 +10,7 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.codes.base import CodeResult
 from nearedge.errors import CodeError
+from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.makers.average import average_sites
 from nearedge.makers.documents import completed_record, failed_record
 from nearedge.schemas import SpectrumKind, StructureDoc
@@ -176,7 +177,7 @@ def test_packed_sites_are_queued_once_and_a_pack_that_fizzled_is_put_back_once(
     assert counts(submit(loaded, absorber="C", project="p")) == (0, 1, 3, 0)
     pad.fireworks.update_many({}, {"$set": {"state": "FIZZLED"}})
     put_back: list[int] = []
-    monkeypatch.setattr(LaunchPad, "rerun_fw", lambda self, fw_id: put_back.append(fw_id))
+    monkeypatch.setattr(FencedLaunchPad, "rerun_fw", lambda self, fw_id: put_back.append(fw_id))
     assert counts(submit(loaded, absorber="C", project="p", pack=10)) == (3, 1, 0, 0)
     assert put_back == [job["fw_id"]]
     assert pad.fireworks.count_documents({}) == 1
@@ -264,7 +265,7 @@ def test_a_failure_that_a_pack_has_made_itself_it_will_not_compute_again_and_ano
     store.database["calculations"].update_one({"_id": first}, later)
     pad.fireworks.update_many({}, {"$set": {"state": "FIZZLED"}})
     put_back: list[int] = []
-    monkeypatch.setattr(LaunchPad, "rerun_fw", lambda self, fw_id: put_back.append(fw_id))
+    monkeypatch.setattr(FencedLaunchPad, "rerun_fw", lambda self, fw_id: put_back.append(fw_id))
     assert counts(submit([molecule("CCO")], **again)) == (2, 0, 0, 0)  # type: ignore[arg-type]
     assert put_back == [job["fw_id"]], "for the second, whose failure it was asked for"
     other = pad.fireworks.find_one({"fw_id": {"$ne": job["fw_id"]}})["spec"]["nearedge"]
