@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     @property
     def launchpad_is_default(self) -> bool:
         """Whether it is the queue that every database has."""
-        return self.launchpad == Settings.model_fields["launchpad"].default
+        return bool(self.launchpad == Settings.model_fields["launchpad"].default)
 
     @classmethod
     def settings_customise_sources(
