@@ -123,11 +123,7 @@ class Query(BaseModel):
             return {"chemsys": self.chemsys if fits else {"$in": []}}
         if not symbols:
             return {}
-        # Contains all of them: the heaviest, mostly the rarest, by its index; all of them in their
-        # order in the chemical system.
-        heaviest = max(symbols, key=lambda symbol: int(Element(symbol).Z))
-        pattern = f"(^|-){'-(.*-)?'.join(symbols)}(-|$)"
-        return {"elements": heaviest, "chemsys": {"$regex": pattern} if symbols[1:] else None}
+        return {"elements": {"$all": symbols}}
 
 
 class SpectrumQuery(Query):

@@ -10,8 +10,8 @@ reads all that a condition finds before it takes the first fifty, and on a Mongo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from pymongo.collection import Collection
 
@@ -47,7 +47,7 @@ class Walk:
     collection
         Spectra or calculations.
     condition
-        By field: a value, or one of ``$in``, ``$ne`` and ``$regex``.
+        By field: a value, or one of ``$all``, ``$in`` and ``$ne``.
     fields
         What to read of each document, besides the fields of the order; None: all.
     wanted
@@ -63,11 +63,16 @@ class Walk:
     ) -> None:
         self._collection = collection
         self._condition = condition
+        self._clauses = [
+            (field, value)
+            for field, wanted in condition.items()
+            for value in (wanted.get("$all", [wanted]) if isinstance(wanted, dict) else [wanted])
+        ]
         self._complete = fields is None
         self._fields = dict.fromkeys((*(fields or ()), *ORDER, *condition), 1)
         self._wanted = wanted
-        self._held: list[frozenset[str]] = []
-        """Of each document of the sample, the conditions that it holds."""
+        self._held: list[frozenset[int]] = []
+        """Of each document of the sample, the clauses that it holds."""
         self._read = 0
         self._found = 0
 
@@ -87,8 +92,8 @@ class Walk:
             begin = end
         driver = self._driver()
         self._read = self._share(driver)
-        looked_up = {field: self._condition[field] for field in driver}
-        alone = len(driver) == len(self._condition)
+        looked_up = dict(self._clauses[number] for number in driver)
+        alone = len(driver) == len(self._clauses)
         while begin < _KEYS:
             end = min(_KEYS, begin + self._width(begin))
             rows = self._ask({**looked_up, **_between(begin, end)}, complete=alone)
@@ -119,27 +124,32 @@ class Walk:
             width = min(width, _MARGIN * still * begin / (self._found + _UNSEEN))
         return 1 + int(width)
 
-    def _driver(self) -> tuple[str, ...]:
-        """Return the equalities that leave fewest of those that an index begins with."""
+    def _driver(self) -> tuple[int, ...]:
+        """Return the clauses that leave fewest of those that an index begins with."""
         possible = [
-            keys[:-1]
+            clauses
             for keys in INDEXES[self._collection.name]
-            if keys[-1] == ORDER[0] and all(self._equality(field) for field in keys[:-1])
+            if keys[-1] == ORDER[0]
+            for clauses in product(*map(self._equalities, keys[:-1]))
         ]
         return min(possible, key=self._share)
 
-    def _equality(self, field: str) -> bool:
-        return field in self._condition and not isinstance(self._condition[field], dict)
+    def _equalities(self, field: str) -> list[int]:
+        return [
+            number
+            for number, (name, value) in enumerate(self._clauses)
+            if name == field and not isinstance(value, dict)
+        ]
 
-    def _share(self, fields: tuple[str, ...]) -> int:
-        return sum(held.issuperset(fields) for held in self._held)
+    def _share(self, clauses: tuple[int, ...]) -> int:
+        return sum(held.issuperset(clauses) for held in self._held)
 
-    def _holding(self, row: Stored) -> list[str]:
-        return [field for field, wanted in self._condition.items() if holds(row, field, wanted)]
+    def _holding(self, row: Stored) -> list[int]:
+        return [n for n, (field, value) in enumerate(self._clauses) if holds(row, field, value)]
 
     def _fitting(self, rows: list[Stored], *, complete: bool = False) -> list[Stored]:
         """Return those that hold all conditions, in order, with all that is asked for of them."""
-        fitting = [row for row in rows if len(self._holding(row)) == len(self._condition)]
+        fitting = [row for row in rows if len(self._holding(row)) == len(self._clauses)]
         self._found += len(fitting)
         if self._complete and not complete:
             fitting = self._by_id([str(row["_id"]) for row in fitting])
@@ -179,8 +189,6 @@ def holds(document: Stored, field: str, wanted: object) -> bool:
         return any(value in operand for value in values)
     if operator == "$ne":
         return operand not in values
-    if operator == "$regex":
-        return any(re.search(operand, str(value)) for value in values)
     raise ValueError(f"no condition of a query: {operator}")
 
 
