@@ -56,6 +56,15 @@ def test_inputs_are_not_written_of_what_is_not_relaxed(
     assert not (tmp_path / "inputs").exists()
 
 
+def test_sites_of_relaxed_structures_share_no_jobs_and_it_is_said_why(
+    nearedge: Command, oxide: Path
+) -> None:
+    options = ["--relax", "m3gnet", "--pack", "10"]
+    answer = nearedge("submit", oxide, "--absorber", "Cu", *options)
+    assert answer.code == 2
+    assert "known once it is relaxed" in " ".join(answer.err.split())
+
+
 @pytest.mark.integration
 def test_without_weights_nothing_is_queued(
     nearedge: Command, live_settings: Settings, oxide: Path, tmp_path: Path,
