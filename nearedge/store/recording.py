@@ -209,7 +209,11 @@ class Recorder:
         for name in names:
             if self._is_completed(name):
                 continue
-            removed = self._spectra.find_one_and_delete({"_id": site_spectrum_id(name)})
+            spectrum = {"_id": site_spectrum_id(name)}
+            # Asked first, because the embedded server reads every spectrum to delete a found one.
+            if self._spectra.find_one(spectrum, {"_id": 1}) is None:
+                continue
+            removed = self._spectra.find_one_and_delete(spectrum)
             if removed is not None and self._is_completed(name):
                 _bulk(self._spectra, [_insert(removed)])
 
