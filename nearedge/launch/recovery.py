@@ -26,7 +26,6 @@ from nearedge.launch.fencing import FencedLaunchPad
 from nearedge.launch.heartbeat import WORKERS, stands_still
 from nearedge.launch.identity import WorkerIdentity
 from nearedge.launch.liveness import AskScheduler, Liveness
-from nearedge.launch.queue_state import NOT_COMPLETED
 from nearedge.launch.reconcile import (
     ABANDONED,
     FAULTED,
@@ -42,6 +41,7 @@ from nearedge.launch.reconcile import (
 from nearedge.launch.scheduler import states_of
 from nearedge.launch.submission import withdraw_torn
 from nearedge.launch.tries import last_word, set_apart
+from nearedge.launch.untold import NOT_OVER, bring_up_to_date, not_completed, untold
 from nearedge.settings import get_settings
 from nearedge.store.claims import Claims
 from nearedge.store.operations import MongoDatabase, operation
@@ -130,7 +130,7 @@ def recover(
             done.append(found)
             exhausted += [found.fw_id] if fizzle is not None else []
     done += _give_up_reservations(pad)
-    done += _bring_up_to_date(pad)
+    done += bring_up_to_date(pad)
     return Recovery(tuple(done), tuple(exhausted))
 
 
@@ -139,8 +139,7 @@ def _findings(pad: LaunchPad, database: MongoDatabase, ask: AskScheduler) -> Ite
     yield from _of_a_batch_queue(pad, ask)
     yield from _abandoned(pad)
     yield from _faulted(pad)
-    yield from _half_recorded(pad)
-    yield from _stuck(pad)
+    yield from untold(pad)
 
 
 def _of_a_batch_queue(pad: LaunchPad, ask: AskScheduler) -> Iterator[Finding]:
@@ -188,7 +187,7 @@ def bring_on(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
     _give_up_reservations(pad)
     if _coming(pad, query):
         return True
-    _bring_up_to_date(pad)
+    bring_up_to_date(pad)
     return _coming(pad, query)
 
 
@@ -199,17 +198,6 @@ def _coming(pad: LaunchPad, query: Mapping[str, Any]) -> bool:
         firework["state"] == "READY" or not _in_a_batch_queue(pad, firework)
         for firework in pad.fireworks.aggregate([*coming, {"$project": FIELDS}])
     )
-
-
-def _bring_up_to_date(pad: LaunchPad) -> list[Finding]:
-    """Tell workflows and children of the ends of jobs that they were not told of."""
-    half_recorded = list(_half_recorded(pad))
-    for found in half_recorded:
-        pad._refresh_wf(found.fw_id)
-    stuck = list(_stuck(pad))
-    for found in stuck:
-        _refresh_with_parents(pad, found.fw_id)
-    return half_recorded + stuck
 
 
 def _give_up_reservations(pad: FencedLaunchPad) -> list[Finding]:
@@ -320,56 +308,7 @@ def _faulted(pad: LaunchPad) -> Iterator[Finding]:
 
 def _unlinked(pad: LaunchPad) -> set[int]:
     """Return the jobs that are in no workflow; a submission inserts its workflows first."""
-    not_over = {"state": {"$in": list(NOT_COMPLETED)}}
-    jobs = {row["fw_id"] for row in pad.fireworks.find(not_over, {"fw_id": 1})}
-    for workflow in pad.workflows.find(not_over, {"nodes": 1}):
+    jobs = set(not_completed(pad))
+    for workflow in pad.workflows.find(NOT_OVER, {"nodes": 1}):
         jobs.difference_update(workflow["nodes"])
     return {each for each in jobs if pad.workflows.find_one({"nodes": each}, {"_id": 1}) is None}
-
-
-def _half_recorded(pad: LaunchPad) -> Iterator[Finding]:
-    """Yield jobs whose end is recorded in them, but not in their workflow, with what they add."""
-    not_over = {"state": {"$in": list(NOT_COMPLETED)}}
-    states = [row.get("fw_states") or {} for row in pad.workflows.find(not_over, {"fw_states": 1})]
-    jobs = [int(job) for each in states for job, state in each.items() if state != "COMPLETED"]
-    ended = {"fw_id": {"$in": jobs}, "state": "COMPLETED"}
-    for firework in pad.fireworks.find(ended, FIELDS) if jobs else ():
-        # Asked after the job: whoever writes both holds the lock from before to after.
-        recorded = f"fw_states.{firework['fw_id']}"
-        unlocked = {"nodes": firework["fw_id"], "locked": {"$exists": False}}
-        if pad.workflows.find_one({**unlocked, recorded: {"$ne": "COMPLETED"}}, {"_id": 1}):
-            yield finding(firework, UNRECORDED)
-
-
-def _stuck(pad: LaunchPad) -> Iterator[Finding]:
-    """Yield jobs that wait although every parent has ended."""
-    fields = {**FIELDS, "spec._allow_fizzled_parents": 1}
-    waiting = {row["fw_id"]: row for row in pad.fireworks.find({"state": "WAITING"}, fields)}
-    if not waiting:
-        return
-    parents: dict[int, list[int]] = {}
-    linked: set[int] = set()
-    fields = {"nodes": 1, "parent_links": 1}
-    for workflow in pad.workflows.find({"nodes": {"$in": list(waiting)}}, fields):
-        linked.update(workflow["nodes"])
-        for child, above in workflow["parent_links"].items():
-            parents[int(child)] = above
-    wanted = list({parent for fw_id in waiting for parent in parents.get(fw_id, [])})
-    ended = pad.fireworks.find(
-        {"fw_id": {"$in": wanted}, "state": {"$in": ["COMPLETED", "FIZZLED"]}},
-        {"fw_id": 1, "state": 1},
-    )
-    states = {row["fw_id"]: row["state"] for row in ended}
-    for fw_id, row in waiting.items():
-        allowed = row.get("spec", {}).get("_allow_fizzled_parents")
-        enough = ("COMPLETED", "FIZZLED") if allowed else ("COMPLETED",)
-        over = all(states.get(parent) in enough for parent in parents.get(fw_id, []))
-        if over and fw_id in linked:
-            yield finding(row, UNRECORDED)
-
-
-def _refresh_with_parents(pad: LaunchPad, fw_id: int) -> None:
-    workflow = pad.workflows.find_one({"nodes": fw_id}, {"parent_links": 1})
-    for parent in workflow["parent_links"].get(str(fw_id), []):
-        pad._refresh_wf(parent)
-    pad._refresh_wf(fw_id)
