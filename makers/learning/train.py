@@ -190,20 +190,29 @@ def train_once(
     takes the result.
     """
     models = ModelStore(database)
+    folder = get_settings().home / CHECKPOINTS / plan.training_id
     with Claims(database).hold(plan.training_id) as claim:
-        found = [] if again else models.trained(plan.training_id)
-        for card in found:
-            if card.name == name:
-                return card, True
-        if found:
-            identifier = content_hash(["model", name, plan.training_id, found[0].weights_sha256])
-            return models.renamed(found[0], identifier, name), True
-        claim.progress("train")
-        folder = get_settings().home / CHECKPOINTS / plan.training_id
-        card = train_model(database, plan, name, checkpoints=folder)
-        # The model is stored: what a killed training would go on from is of no more use.
+        card = None if again else _trained(models, plan.training_id, name)
+        known = card is not None
+        if card is None:
+            claim.progress("train")
+            card = train_model(database, plan, name, checkpoints=folder)
+        # The model is stored, perhaps by one that was killed before it came here: what a killed
+        # training would go on from is of no more use.
         shutil.rmtree(folder, ignore_errors=True)
-    return card, False
+    return card, known
+
+
+def _trained(models: ModelStore, training_id: str, name: str) -> ModelCard | None:
+    """Return the model of a training under a name, if it has been trained under any."""
+    found = models.trained(training_id)
+    for card in found:
+        if card.name == name:
+            return card
+    if not found:
+        return None
+    identifier = content_hash(["model", name, training_id, found[0].weights_sha256])
+    return models.renamed(found[0], identifier, name)
 
 
 def train_model(

@@ -194,6 +194,27 @@ def test_a_killed_training_finds_its_checkpoints_and_leaves_none(
     assert list(kept.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["cu", "other"])
+def test_who_finds_a_model_stored_by_one_that_was_killed_clears_its_checkpoints_away(
+    database: Any, line: type[LineHead], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    freeze(database)
+    put = ModelStore.put
+
+    def put_and_die(self: ModelStore, *given: Any) -> None:
+        put(self, *given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelStore, "put", put_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        made(TrainMaker(head="line"), "cu")
+    monkeypatch.setattr(ModelStore, "put", put)
+    kept = get_settings().home / CHECKPOINTS
+    assert list(kept.rglob("step")), "the model is stored, and its checkpoints are there"
+    assert made(TrainMaker(head="line", model=name), "cu").known
+    assert list(kept.iterdir()) == []
+
+
 def test_a_fold_that_was_trained_is_not_trained_again(
     database: Any, line: type[LineHead], monkeypatch: pytest.MonkeyPatch
 ) -> None:
