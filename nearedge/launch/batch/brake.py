@@ -63,6 +63,8 @@ class Brake:
                 unreached[job.job_class] = _last_words(job.folder)
             elif state is JobState.FAILED:
                 self.in_a_row.setdefault(job.job_class, []).append(_last_words(job.folder))
+            elif state is JobState.ENDED:
+                continue  # how, its scheduler may say in a moment, and forgets it after all
             elif not state.over and state is not JobState.FORGOTTEN:
                 continue
             del self.watched[batch_id]

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import yaml
@@ -29,6 +29,9 @@ JOBS = "jobs"
 
 _NUMBER = "number"
 """File in a job's folder: its batch job such as ``slurm:1234``, and its cluster."""
+
+_OVER = "over"
+"""File in the folder of a job that was found to be over, which is not asked about again."""
 
 _NOT_FOR_WORKERS = ("mp_api_key", "webgui_password")
 _OF_THE_QUEUE = {"scheduler", "tries"}
@@ -102,16 +105,19 @@ def discard_settings(settings: Settings, scheduler: SchedulerName) -> list[Path]
     old = {path for path in kept if path != current and now - _used(path, now) > RECENT_SECONDS}
     if not old:
         return []
-    needed = _needed(current.parent / JOBS, scheduler)
+    needed = _needed(current.parent / JOBS, scheduler, {path.name for path in old})
     return [path for path in old if path.name not in needed and _removed(path, now)]
 
 
-def _needed(jobs: Path, scheduler: SchedulerName) -> set[str]:
-    """Return the names of the files that the scripts of jobs name which may not be over."""
+def _needed(jobs: Path, scheduler: SchedulerName, old: Collection[str]) -> set[str]:
+    """Return which of the files the scripts of jobs name that may not be over."""
     names: dict[Path, str] = {}
     for script in jobs.glob(f"*/{SCRIPT}"):
+        if (script.parent / _OVER).exists():
+            continue
         with contextlib.suppress(OSError):
-            if (found := _NAME.search(script.read_text(errors="replace"))) is not None:
+            found = _NAME.search(script.read_text(errors="replace"))
+            if found is not None and found.group() in old:
                 names[script.parent] = found.group()
     over = set(_over(names, scheduler))
     return {name for folder, name in names.items() if folder not in over}
@@ -128,6 +134,9 @@ def _over(folders: Iterable[Path], scheduler: SchedulerName) -> Iterator[Path]:
                 numbers[folder] = batch
     states = states_of(numbers.values()) if numbers else {}
     for folder, batch in numbers.items():
+        if states[batch].over:
+            with contextlib.suppress(OSError):
+                (folder / _OVER).touch()
         if states[batch].over or states[batch] is JobState.FORGOTTEN:
             yield folder
 

@@ -36,9 +36,15 @@ UNREACHED = "no-database"
 
 _ENTRY = "nearedge.cli.batch_job"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_SECRETS = [
-    name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
-]
+_SECRETS = {
+    PREFIX + name.upper(): f"set {name} itself, and it travels in a file that only you can read"
+    for name, field in Settings.model_fields.items()
+    if "SecretStr" in str(field.annotation)
+} | dict.fromkeys(
+    ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    "give it in ~/.aws/credentials, which only you can read",
+)
+"""Variables that hold a secret, and where it belongs."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +140,11 @@ def _lines(resources: Resources, settings_file: Path) -> list[str]:
 
 def _refuse_secrets(resources: Resources) -> None:
     said = "\n".join([*resources.setup, *resources.options, *resources.environment])
-    for name in _SECRETS:
-        variable = PREFIX + name.upper()
+    for variable, instead in _SECRETS.items():
         if variable in said:
             raise LaunchError(
                 f"{variable} must not stand in the section `queue` of the settings, since others "
-                f"can read the scripts of batch jobs: set {name} itself, and it travels in a file "
-                "that only you can read."
+                f"can read the scripts of batch jobs: {instead}."
             )
 
 

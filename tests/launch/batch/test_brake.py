@@ -160,3 +160,16 @@ def test_a_batch_job_without_a_database_says_so_in_its_folder(
     assert batch_job.main([*options, "--expected=60"]) == 1
     assert (tmp_path / UNREACHED).exists() == away
     assert not (tmp_path / STARTED).exists()
+
+
+def test_a_job_whose_scheduler_says_later_how_it_ended_is_counted_then(jobs: Jobs) -> None:
+    numbers = [jobs.add(JobState.ENDED) for _ in range(LIMIT)]
+    jobs.brake.look()
+    assert jobs.brake.stopped == {}
+    jobs.states |= dict.fromkeys(numbers, JobState.FAILED)
+    jobs.brake.look()
+    assert set(jobs.brake.stopped) == {"vasp"}
+    number = jobs.add(JobState.ENDED)
+    jobs.states[number] = JobState.FORGOTTEN
+    jobs.brake.look()
+    assert jobs.brake.watched == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -126,3 +126,27 @@ def test_settings_that_another_queue_submits_a_job_with_just_now_stay(
     assert discard_settings(now, "slurm") == [path]
     assert keep_settings(settings).exists(), "it is written anew for the next job"
     assert [each.name for each in path.parent.glob("settings-*.going")] == []
+
+
+def test_a_batch_job_that_is_over_is_asked_about_once_and_others_not_at_all(
+    now: Settings, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit("7")
+    submit("8")
+    with monkeypatch.context() as of_today:
+        of_today.setattr(BatchAdapter, "submit_to_queue", lambda *_: "9")
+        job = job_of(Task("vasp", 1, None, "x"), "slurm", now.batch.resources("vasp"), now)
+        submit_script(job, "slurm", new_job_folder(now))
+    states = {"slurm:7": JobState.COMPLETED, "slurm:8": JobState.PENDING}
+    asked: list[str] = []
+
+    def ask(ids: Iterable[str]) -> dict[str, JobState]:
+        found = {each: states[each] for each in ids}
+        asked.extend(found)
+        return found
+
+    monkeypatch.setattr(kept_settings, "states_of", ask)
+    assert discard_settings(now, "slurm") == []
+    assert sorted(asked) == ["slurm:7", "slurm:8"]
+    assert discard_settings(now, "slurm") == []
+    assert asked[2:] == ["slurm:8"]

@@ -197,6 +197,8 @@ def test_a_batch_job_reads_the_settings_it_was_submitted_with(
     [
         {"environment": {"NEAREDGE_MONGO_URI": "mongodb://a:b@c"}},
         {"setup": ["export NEAREDGE_MP_API_KEY=x"]},
+        {"setup": ["export AWS_SECRET_ACCESS_KEY=x"]},
+        {"environment": {"AWS_SESSION_TOKEN": "x"}},
     ],
 )
 def test_a_secret_in_the_section_is_refused(settings: Settings, where: dict[str, object]) -> None:
