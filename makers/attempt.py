@@ -15,7 +15,7 @@ from pathlib import Path
 from nearedge.codes import Code, get_code
 from nearedge.codes.base import CodeResult
 from nearedge.codes.execution.process import cpu_seconds_so_far
-from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
+from nearedge.codes.finished.sidecar import SIDECAR
 from nearedge.codes.outputs import speaks_of_damage
 from nearedge.errors import CodeError, DatabaseError, DatabaseUnavailable, ResourceError
 from nearedge.makers.documents import Cost, Site, completed_record, failed_record
@@ -204,13 +204,6 @@ def refuse_missing(code: Code) -> None:
 
 def _say_what_it_is(site: Site, run_dir: Path) -> None:
     """Put `nearedge.json` into a folder that is kept; without it, it is only harder to ingest."""
-    text = sidecar_text(
-        site.inputs,
-        site.structure.to_structure(),
-        site.absorbing_index,
-        site.edge,
-        label=site.structure.source.label,
-        ran=True,
-    )
+    text = site.sidecar(ran=True)
     with suppress(OSError):
         (run_dir / SIDECAR).write_text(text, encoding="utf-8")

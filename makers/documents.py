@@ -13,6 +13,7 @@ from functools import cached_property
 from pymatgen.core.structure import Structure
 
 from nearedge.codes.base import Code, CodeResult, InputSet
+from nearedge.codes.finished.sidecar import sidecar_text
 from nearedge.errors import CodeError, InputRefused
 from nearedge.schemas import (
     COMPLETED,
@@ -75,6 +76,17 @@ class Site:
     def label(self) -> str:
         """What a person calls it: material, element, index and edge."""
         return f"{self.structure.source.label} {self.absorber}{self.absorbing_index} {self.edge}"
+
+    def sidecar(self, *, ran: bool) -> str:
+        """Return the text of the `nearedge.json` that lies beside the input files."""
+        return sidecar_text(
+            self.inputs,
+            self.structure.to_structure(),
+            self.absorbing_index,
+            self.edge,
+            label=self.structure.source.label,
+            ran=ran,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nearedge.codes.execution.stage import write_files
-from nearedge.codes.finished.sidecar import SIDECAR, sidecar_text
+from nearedge.codes.finished.sidecar import SIDECAR
 from nearedge.errors import OutputError, ResourceError
 from nearedge.makers.documents import Site
 from nearedge.structures.source import LoadedStructure, Refusal
@@ -149,14 +149,6 @@ def _write(sites: dict[Path, Site], target: Path) -> None:
 
 def _added(site: Site) -> dict[str, str]:
     """Return what is written beside the input files."""
-    sidecar = sidecar_text(
-        site.inputs,
-        site.structure.to_structure(),
-        site.absorbing_index,
-        site.edge,
-        label=site.structure.source.label,
-        ran=False,
-    )
     lines = site.inputs.by_hand
     script = {SCRIPT: _SCRIPT_HEAD + "\n".join(lines) + "\n"} if lines else {}
-    return {**script, SIDECAR: sidecar}
+    return {**script, SIDECAR: site.sidecar(ran=False)}
