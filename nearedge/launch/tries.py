@@ -44,6 +44,9 @@ _LAST_WORDS: dict[str, str] = {
     Gone.LOST: "nearedge.launch.recovery.WorkerLost: {times} workers were lost while they ran "
     "{label}, killed perhaps because it needs more memory than there is: run it where there is "
     "more, or fewer workers side by side.",
+    Gone.CANCELLED: "nearedge.launch.recovery.BatchJobCancelled: {times} batch jobs ended by a "
+    "signal while they ran {label}: if nobody deleted them, give its code more memory in the "
+    "section `queue` of the settings, and have it run again.",
     FAULTED: "nearedge.launch.recovery.MachineFault: the machine failed {label} {times} times, at "
     "last by {error!r}: mend that, and have it run again.",
 }
@@ -53,7 +56,7 @@ they are a person's doing, or a node's."""
 
 def last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
     """Return the error that a job is left with which met the same end too often, or None."""
-    if found.why not in _LAST_WORDS:
+    if found.why not in _LAST_WORDS or (found.why == Gone.CANCELLED and not _by_any_kill(found)):
         return None
     own = outside = 0
     error = ""
@@ -64,12 +67,18 @@ def last_word(pad: LaunchPad, found: Finding, tries: int) -> str | None:
         counted = launch["launch_id"] == found.launch_id or launch.get(GIVEN_UP) == found.why
         # One that left less to do for the next is no failure of the job, which so comes to its end.
         if counted and PROGRESSED not in launch:
-            forgiven = from_outside(launch) or SHARED in launch
+            by_a_person = found.why == Gone.CANCELLED
+            forgiven = by_a_person or from_outside(launch) or SHARED in launch
             own, outside = own + (not forgiven), outside + forgiven
             error = error or last_error(launch)
     if own < tries and outside < PATIENCE * tries:
         return None
     return _LAST_WORDS[found.why].format(label=found.label, times=own + outside, error=error)
+
+
+def _by_any_kill(found: Finding) -> bool:
+    """Whether a job may be called cancelled which the machine killed, for want of memory."""
+    return (found.batch or "").startswith("sge:")
 
 
 def set_apart(pad: LaunchPad, findings: Iterable[Finding]) -> None:

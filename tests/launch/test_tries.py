@@ -151,3 +151,23 @@ def test_a_launch_that_has_stored_something_is_not_counted_and_one_that_has_not_
     ends()
     assert recover(pad, memory_database, tries=2, ask=ask).exhausted == (job,)
     assert state(pad, job) == "FIZZLED"
+
+
+@pytest.mark.parametrize(("scheduler", "ends"), [("sge", True), ("slurm", False)])
+def test_what_grid_engine_calls_cancelled_whoever_killed_it_is_not_repeated_for_ever(
+    pad: FencedLaunchPad,
+    memory_database: MongoDatabase,
+    begin: Begin,
+    scheduler: str,
+    ends: bool,
+) -> None:
+    def ask(batch_ids: Iterable[str]) -> dict[str, JobState]:
+        return dict.fromkeys(batch_ids, JobState.CANCELLED)
+
+    job = begin(f"{scheduler}:1")
+    for number in range(2, 11):
+        assert recover(pad, memory_database, tries=1, ask=ask).exhausted == ()
+        begin(f"{scheduler}:{number}", job)
+    done = recover(pad, memory_database, tries=1, ask=ask)
+    assert done.exhausted == ((job,) if ends else ())
+    assert state(pad, job) == ("FIZZLED" if ends else "READY")
