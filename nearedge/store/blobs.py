@@ -16,6 +16,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from bson import Binary
@@ -168,24 +169,34 @@ class BlobStore:
         return [str(head["_id"]) for head in self._blobs.find({"object": None}, {"_id": 1})]
 
     @operation
-    def move_out(self, identifiers: Collection[str]) -> int:
-        """Bring content from the database to the storage; return of how many blobs.
+    def move_out(self, identifiers: Collection[str]) -> tuple[int, set[str]]:
+        """Bring content from the database to the storage.
 
         What was brought is read again before it is removed here. May be repeated at any moment.
+
+        Returns
+        -------
+        int
+            Of how many blobs.
+        set of str
+            Those whose content is damaged, or somebody else brought meanwhile: left as they are.
 
         Raises
         ------
         DatabaseError
-            If the content of one is damaged; it stays as it is.
+            If what comes back is something else.
         """
         objects = self._objects
         if objects is None:
-            return 0
+            return 0, set()
         left = {"_id": {"$in": list(identifiers)}, "object": None}
         heads = {str(head["_id"]): head for head in self._blobs.find(left)}
-        contents = {identifier: self._checked(h, self._here(h)) for identifier, h in heads.items()}
-        brought = {identifier: self._packed(content) for identifier, content in contents.items()}
-        names = {identifier: _new_name(identifier) for identifier in heads}
+        brought: dict[str, tuple[bytes, str]] = {}
+        for identifier, head in heads.items():
+            with suppress(DatabaseError):
+                content = self._checked(head, self._here(head))
+                brought[identifier] = self._packed(content)
+        names = {identifier: _new_name(identifier) for identifier in brought}
         objects.put_many({names[identifier]: packed for identifier, (packed, _) in brought.items()})
         there = objects.get_many(list(names.values()))
         moved = 0
@@ -195,14 +206,23 @@ class BlobStore:
                     f"Blob {identifier} came back from {objects.where} as something else: it "
                     "stays in the database."
                 )
-            content = {"object": names[identifier], "encoding": encoding, "chunks": 0}
-            change = {"$set": content, "$unset": {"data": ""}}
+            where = {"object": names[identifier], "encoding": encoding, "chunks": 0}
+            change = {"$set": where, "$unset": {"data": ""}}
             if self._blobs.update_one({"_id": identifier, "object": None}, change).modified_count:
                 self._chunks.delete_many({"blob": identifier})
                 moved += 1
             else:  # somebody was faster, or it is gone
                 self._remove_unnamed({identifier: names[identifier]})
-        return moved
+        return moved, heads.keys() - brought.keys()
+
+    @operation
+    def drop_moved_chunks(self) -> None:
+        """Remove chunks of blobs that were moved, left by who was killed before removing them."""
+        left = {str(chunk["blob"]) for chunk in self._chunks.find({}, {"blob": 1})}
+        for batch in batches(left):
+            for head in self._blobs.find({"_id": {"$in": batch}}, {"object": 1}):
+                if "object" in head:
+                    self._chunks.delete_many({"blob": head["_id"]})
 
     def _put(self, contents: Mapping[str, bytes], attempt: str | None = None) -> None:
         attempt = attempt or uuid.uuid4().hex
@@ -322,12 +342,12 @@ class BlobStore:
     def _read_batch(self, identifiers: Sequence[str]) -> dict[str, bytes]:
         heads = self._heads(identifiers)
         kept = self._kept(heads.values())
-        # Removed and put again between our two looks, it has another object.
+        # Moved, or removed and put again, between our two looks, it is in another object.
         if gone := [identifier for identifier in heads if identifier not in kept]:
             heads |= self._heads(gone)
             kept |= self._kept(heads[identifier] for identifier in gone)
         return {
-            identifier: self._checked(head, kept.get(identifier, b""))
+            identifier: self._checked(head, kept.get(identifier))
             for identifier, head in heads.items()
         }
 
@@ -340,14 +360,14 @@ class BlobStore:
         return heads
 
     def _kept(self, heads: Iterable[Document]) -> dict[str, bytes]:
-        """Return what is kept of blobs, those left out whose object is not there."""
+        """Return what is kept of blobs, those left out whose object or chunks are not there."""
         kept: dict[str, bytes] = {}
         there: dict[str, str] = {}
         for head in heads:
             if "object" in head:
                 there[str(head["_id"])] = str(head["object"])
-            else:
-                kept[str(head["_id"])] = self._here(head)
+            elif (content := self._here(head)) is not None:
+                kept[str(head["_id"])] = content
         if there:
             if (objects := self._objects) is None:
                 raise SettingsError(
@@ -358,17 +378,24 @@ class BlobStore:
             kept |= {each: found[name] for each, name in there.items() if name in found}
         return kept
 
-    def _here(self, head: Document) -> bytes:
-        """Return what the database keeps of a blob."""
+    def _here(self, head: Document) -> bytes | None:
+        """Return what the database keeps of a blob, or None where a chunk is not there."""
         parts = [bytes(head["data"])] if "data" in head else []
         for number in range(int(head["chunks"])):
             chunk = self._chunks.find_one({"_id": f"{head['_id']}:{number}"})
-            parts.append(b"" if chunk is None else bytes(chunk["data"]))
+            if chunk is None:
+                return None
+            parts.append(bytes(chunk["data"]))
         return b"".join(parts)
 
-    def _checked(self, head: Document, kept: bytes) -> bytes:
+    def _checked(self, head: Document, kept: bytes | None) -> bytes:
         """Return the content of which that is kept, if it has the blob's hash."""
         identifier = str(head["_id"])
+        if kept is None:
+            raise DatabaseError(
+                f"Blob {identifier} is damaged, its content is gone: compute or ingest again what "
+                "names it."
+            )
         try:
             content = zlib.decompress(kept) if head["encoding"] == "zlib" else kept
         except zlib.error:

@@ -43,7 +43,7 @@ def prepare_move(settings: Settings) -> BlobStore:
     identity = check_identity(database, expected_instance(settings))
     if identity.blobs is not None:
         check_place(database.name, identity, settings.blobs)
-    elif claims := Claims(database).live():
+    elif claims := [each for each in Claims(database).live() if each.owner != "dead"]:
         raise DatabaseError(
             f"{claims[0].host} works on calculations (process {claims[0].pid}), and would go on "
             "writing blobs into the database: end all workers before blobs are moved."
@@ -65,12 +65,27 @@ def move(blobs: BlobStore, moved: Callable[[int], None] = lambda count: None) ->
         As `prepare_move` returned.
     moved
         Called after each few with how many were brought.
+
+    Raises
+    ------
+    DatabaseError
+        If the content of some is damaged: they stay as they are, and all others have been brought.
     """
     total = 0
+    left: set[str] = set()
     for batch in batches(blobs.ids_in_database(), _BATCH):
-        count = blobs.move_out(batch)
+        count, damaged = blobs.move_out(batch)
         moved(count)
         total += count
+        left |= damaged
+    blobs.drop_moved_chunks()
+    # Without those that another move has brought between a look at the head and at the content.
+    if left and (left := left.intersection(blobs.ids_in_database())):
+        are = "1 blob is" if len(left) == 1 else f"{len(left)} blobs are"
+        raise DatabaseError(
+            f"{are} damaged and in the database still, such as {min(left)}: compute or ingest "
+            "again what names it; all others have been moved."
+        )
     return total
 
 

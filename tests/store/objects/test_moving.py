@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from pymongo.collection import Collection
 from typer.testing import CliRunner
 
 from nearedge.cli import doctor
@@ -16,9 +18,10 @@ from nearedge.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from nearedge.settings import Settings, get_settings
 from nearedge.store import moving, objects
 from nearedge.store.blobs import BLOBS, CHUNKS, BlobStore
-from nearedge.store.claims import Claims
+from nearedge.store.claims import CLAIMS, Claims
 from nearedge.store.connection import connect
 from nearedge.store.objects import ObjectStorage
+from nearedge.store.operations import Document
 from nearedge.store.records import Record
 from nearedge.store.spectra_store import SpectraStore
 
@@ -28,6 +31,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 MakeRecord = Callable[..., Record]
+
+
+class _Killed:
+    """Chunks that are read, and whose reader is killed before it removes any."""
+
+    def __init__(self, chunks: Collection[Document]) -> None:
+        self.find_one = chunks.find_one
+
+    def delete_many(self, _: Document) -> None:
+        raise KeyboardInterrupt
 
 
 def test_a_move_that_is_interrupted_goes_on_and_every_blob_can_be_read_throughout(
@@ -85,6 +98,74 @@ def test_what_comes_back_from_the_storage_as_something_else_stays_here(
     with pytest.raises(DatabaseError, match="stays in the database"):
         moving.move(moving.prepare_move(there))
     assert BlobStore(connect(there)).get(name) == b"content"
+
+
+def test_a_damaged_blob_holds_no_other_up_and_stays(embedded_settings: Settings, s3: S3) -> None:
+    blobs = BlobStore(connect(embedded_settings))
+    names = [blobs.put(f"content {number}".encode()) for number in range(30)]
+    first = blobs.ids_in_database()[0]
+    spoiled = {"$set": {"data": b"other", "encoding": "raw"}}
+    connect(embedded_settings)[BLOBS].update_one({"_id": first}, spoiled)
+    there = s3.settings(embedded_settings)
+    with pytest.raises(DatabaseError, match=f"1 blob is damaged .* {first}"):
+        moving.move(moving.prepare_move(there))
+    blobs = BlobStore(connect(there))
+    assert blobs.ids_in_database() == [first]
+    assert len(blobs.get_many(set(names) - {first})) == 29
+
+
+def test_who_reads_or_moves_while_another_moves_sees_no_damage(
+    embedded_settings: Settings, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = random.Random(1).randbytes(600_000)
+    name = BlobStore(connect(embedded_settings)).put(content)
+    blobs = moving.prepare_move(s3.settings(embedded_settings))
+    here, others = BlobStore._here, []
+
+    def moved_meanwhile(self: BlobStore, head: Document) -> bytes | None:
+        if not others:
+            others.append(name)
+            self.move_out([name])
+            assert self.ids_in_database() == []
+        return here(self, head)
+
+    monkeypatch.setattr(BlobStore, "_here", moved_meanwhile)
+    assert blobs.get(name) == content
+    assert others == [name]
+    back = {"$unset": {"object": ""}, "$set": {"chunks": 1, "encoding": "raw"}}
+    blobs._database[BLOBS].update_one({"_id": name}, back)
+    blobs._database[CHUNKS].insert_one({"_id": f"{name}:0", "blob": name, "data": content})
+    others.clear()
+    assert moving.move(blobs) == 0
+    assert others == [name]
+    assert blobs.get(name) == content
+
+
+def test_a_move_that_was_killed_leaves_no_chunks(
+    embedded_settings: Settings, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BlobStore(connect(embedded_settings)).put(random.Random(1).randbytes(600_000))
+    there = s3.settings(embedded_settings)
+    blobs = moving.prepare_move(there)
+
+    monkeypatch.setattr(blobs, "_chunks", _Killed(blobs._chunks))
+    with pytest.raises(KeyboardInterrupt):
+        moving.move(blobs)
+    chunks = connect(there)[CHUNKS]
+    assert chunks.count_documents({}) == 1
+    assert moving.move(moving.prepare_move(there)) == 0
+    assert chunks.count_documents({}) == 0
+
+
+def test_a_claim_of_a_process_that_is_gone_stops_no_move(
+    embedded_settings: Settings, s3: S3
+) -> None:
+    database = connect(embedded_settings)
+    with Claims(database).hold("a calculation"):
+        left = database[CLAIMS].find_one({}) or {}
+    database[CLAIMS].insert_one({**left, "process_started": 1.0})
+    assert [each.owner for each in Claims(database).live()] == ["dead"]
+    assert moving.move(moving.prepare_move(s3.settings(embedded_settings))) == 0
 
 
 def test_nothing_is_moved_under_the_feet_of_who_works(embedded_settings: Settings, s3: S3) -> None:
