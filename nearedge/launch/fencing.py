@@ -140,11 +140,8 @@ class FencedLaunchPad(ConditionalLaunchPad):
                     workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
                     if not _still(workflow.id_fw[fw_id], launch_id, state):
                         return False
-                    if launch_id is not None:
-                        note: dict[str, Any] = {GIVEN_UP: why, "given_up_on": datetime.now(UTC)}
-                        if state == "RESERVED":
-                            note["state"] = "READY"  # as FireWorks calls a cancelled reservation
-                        self.launches.update_one({"launch_id": launch_id}, {"$set": note})
+                    if not self._note(workflow.id_fw[fw_id], state, why):
+                        continue
                     updated = workflow.rerun_fw(fw_id)
                     if fizzle is not None:
                         workflow.id_fw[fw_id].launches = [self._fizzled(fw_id, fizzle)]
@@ -179,6 +176,17 @@ class FencedLaunchPad(ConditionalLaunchPad):
             return []
         last = max(stored["launches"], default=None)
         return [fw_id] if self.give_up(fw_id, last, stored["state"], "rerun") else []
+
+    def _note(self, firework: Firework, state: str, why: str) -> bool:
+        """Note in a job's last launch why it is given up, if it still is as it was read."""
+        last = max(firework.launches, key=lambda launch: launch.launch_id, default=None)
+        if last is None:
+            return True
+        note: dict[str, Any] = {GIVEN_UP: why, "given_up_on": datetime.now(UTC)}
+        if state == "RESERVED":
+            note["state"] = "READY"  # as FireWorks calls a cancelled reservation
+        as_read = {"launch_id": last.launch_id, "state": last.state}
+        return bool(self.launches.update_one(as_read, {"$set": note}).matched_count)
 
     def _remove_unused(self, launch_dir: str, worker: str) -> None:
         """Remove a launch that no job came to know of."""

@@ -352,3 +352,27 @@ def test_a_worker_that_comes_back_does_not_unsay_why_its_launch_was_given_up(
 
 def _goes_away(_: int) -> dict[str, Any]:
     raise AutoReconnect("connection closed")
+
+
+def test_nothing_is_noted_in_a_launch_that_its_worker_changed_since_it_was_seen(
+    pad: FencedLaunchPad, job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a job that has just begun would be ready again at the next update of its workflow."""
+    firework, launch = pad.reserve_fw(FWorker(name="queue"), str(tmp_path))
+    assert firework.fw_id == job
+    read = pad.get_wf_by_fw_id_lzyfw
+
+    def begun_since(fw_id: int) -> Workflow:
+        workflow = read(fw_id)
+        assert [each.state for each in workflow.id_fw[fw_id].launches]
+        pad.launches.update_one({"launch_id": launch}, {"$set": {"state": "RUNNING"}})
+        pad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "RUNNING"}})
+        return workflow
+
+    with monkeypatch.context() as racing:
+        racing.setattr(pad, "get_wf_by_fw_id_lzyfw", begun_since)
+        assert not pad.give_up(job, launch, "RESERVED", "pending_cancelled")
+    stored = pad.launches.find_one({"launch_id": launch})
+    assert (stored["state"], "given_up" in stored) == ("RUNNING", False)
+    pad._refresh_wf(job)
+    assert states(pad) == ["RUNNING", "WAITING"]
