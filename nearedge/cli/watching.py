@@ -22,12 +22,10 @@ from nearedge.launch.fireworks import SPEC_KEY, launchpad
 from nearedge.launch.queue_state import PENDING, JobKind, ids_of, queued
 from nearedge.schemas import COMPLETED
 from nearedge.settings import Settings
+from nearedge.store.batches import batches
 from nearedge.store.claims import ClaimInfo, Claims
 from nearedge.store.connection import connect
 from nearedge.store.operations import MongoDatabase
-
-_CHUNK = 100
-"""Jobs per question: of many, the embedded server takes the square of their number."""
 
 _ENDED = ("COMPLETED", "FIZZLED", "DEFUSED", "ARCHIVED")
 
@@ -105,8 +103,8 @@ class QueueWatch:
             for claim, label in under_way(pad, claims)
             if label is not None
         ]
-        for start in range(0, len(gone), _CHUNK):
-            for job in _ended(pad, database, gone[start : start + _CHUNK]):
+        for some in batches(gone):
+            for job in _ended(pad, database, some):
                 self.ended.append(job)
                 if self.tell is not None:
                     self.tell(job)
@@ -161,13 +159,15 @@ def _ended(pad: LaunchPad, database: MongoDatabase, ids: list[int]) -> Iterator[
 def _of_pack(database: MongoDatabase, label: str, about: Mapping[str, Any]) -> Iterator[Ended]:
     """Yield what became of each site of a pack, and each average."""
     fields = {"formula": 1, "absorber": 1, "absorbing_index": 1, "state": 1, "cpu_seconds": 1}
-    for each in database["calculations"].find({"_id": {"$in": ids_of(about)}}, fields):
-        site = f"{each['formula']} {each['absorber']}{each['absorbing_index']}, of {label}"
-        yield Ended(JobKind.SITE, site, str(each["state"]), each.get("cpu_seconds"))
+    for ids in batches(ids_of(about)):
+        for each in database["calculations"].find({"_id": {"$in": ids}}, fields):
+            site = f"{each['formula']} {each['absorber']}{each['absorbing_index']}, of {label}"
+            yield Ended(JobKind.SITE, site, str(each["state"]), each.get("cpu_seconds"))
     fields = {"formula": 1, "absorber": 1, "edge": 1}
-    for each in database["spectra"].find({"_id": {"$in": about.get("average_id", [])}}, fields):
-        crystal = f"{each['formula']} {each['absorber']} {each['edge']}, of {label}"
-        yield Ended(JobKind.AVERAGE, crystal, COMPLETED)
+    for ids in batches(about.get("average_id", ())):
+        for each in database["spectra"].find({"_id": {"$in": ids}}, fields):
+            crystal = f"{each['formula']} {each['absorber']} {each['edge']}, of {label}"
+            yield Ended(JobKind.AVERAGE, crystal, COMPLETED)
 
 
 @contextmanager

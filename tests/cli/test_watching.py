@@ -11,7 +11,7 @@ from fireworks.core.launchpad import LaunchPad
 
 from nearedge.cli import database_state, watching
 from nearedge.cli.database_state import Overview
-from nearedge.cli.watching import Ended, QueueWatch, under_way
+from nearedge.cli.watching import Ended, QueueWatch, _of_pack, under_way
 from nearedge.launch.failures import FizzledJob
 from nearedge.settings import Settings
 from nearedge.store.claims import ClaimInfo
@@ -68,6 +68,22 @@ def test_a_pack_that_ended_is_told_by_its_sites_and_averages(
         ("site", "stage_timeout"),
     ]
     assert Ended("average", "CO C K, of 2 sites", "completed") in watch.ended
+
+
+def test_of_a_large_pack_no_question_names_many_ids() -> None:
+    asked: list[int] = []
+
+    class Counting:
+        def __getitem__(self, _: str) -> Counting:
+            return self
+
+        def find(self, condition: dict[str, dict[str, list[str]]], _: object) -> list[object]:
+            asked.append(len(condition["_id"]["$in"]))
+            return []
+
+    about = {"calculation_id": [str(n) for n in range(1000)], "average_id": ["a"] * 150}
+    assert list(_of_pack(Counting(), "1000 sites", about)) == []  # type: ignore[arg-type]
+    assert (max(asked), sum(asked)) == (100, 1150)
 
 
 def test_a_pack_that_fizzled_needs_submit_again(
