@@ -38,6 +38,10 @@ def test_squeue_is_read_and_a_state_it_may_learn_later_is_unknown() -> None:
     assert found["14"] == "pending", "an array is over when its last task is"
 
 
+def test_lines_of_squeue_that_are_about_no_job_say_nothing() -> None:
+    assert read_squeue("CLUSTER: one\n\n7|7|7|RUNNING\n7|7\n") == {"7": "running"}
+
+
 def test_sacct_is_read() -> None:
     found = read_sacct("7|7|CANCELLED by 1000\n8_1|9|TIMEOUT\n10|10|NODE_FAIL\n10|10|COMPLETED\n")
     assert found["7"] == JobState.CANCELLED
@@ -71,6 +75,8 @@ _RUN = "comment = Job run at Mon Nov 23 at 10:00 on (node12:ncpus=4) and"
         ("job_state = C; resources_used.walltime = 00:02:00; exit_status = -11", "timeout"),
         ("job_state = C; resources_used.walltime = 00:00:40; exit_status = 265", "failed"),
         ("job_state = Z", "unknown"),
+        (f"job_state = F; {_RUN} finished; Exit_status = ?", "ended"),
+        ("job_state = C; resources_used.walltime = never; exit_status = 265", "failed"),
     ],
 )
 def test_pbs_and_torque_are_read(lines: str, state: str) -> None:
@@ -116,6 +122,8 @@ def test_grid_engine_is_read() -> None:
         (f"{_LIMIT}ru_wallclock 60s\ncategory     NONE\n", "timeout"),
         ("failed       19  : before writing exit_status\nexit_status  0\n", "node_fail"),
         ("failed       28  : changing into working directory\nexit_status  0\n", "failed"),
+        ("", "unknown"),
+        ("failed       0\nexit_status  undefined\n", "unknown"),
     ],
 )
 def test_the_accounts_of_grid_engine_are_read(record: str, state: str) -> None:
@@ -177,6 +185,12 @@ def test_torque_is_asked_in_its_own_way_and_ids_may_come_without_the_servers_nam
         "echo 'qstat: Unknown Job Id 6.head' >&2; exit 153",
     )  # fmt: skip
     assert PbsScheduler().jobs(["5", "6.head"]) == {"5": "running", "6.head": "forgotten"}
+
+
+def test_the_same_number_of_two_servers_of_pbs_is_of_two_jobs(commands: Path) -> None:
+    _command(commands, "qstat", 'printf "Job Id: 7.one\\n    job_state = R\\n"')
+    found = PbsScheduler().jobs(["7.one", "7.two", "7"])
+    assert found == {"7.one": "running", "7.two": "forgotten", "7": "running"}
 
 
 def test_grid_engine_is_asked_for_its_accounts_of_what_it_no_longer_lists(commands: Path) -> None:

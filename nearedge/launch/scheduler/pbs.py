@@ -81,7 +81,10 @@ def _end(fields: Mapping[str, str]) -> JobState:
     status = fields.get("Exit_status", fields.get("exit_status"))
     if status is None:  # it was deleted while it waited
         return JobState.CANCELLED
-    code = int(status)
+    try:
+        code = int(status)
+    except ValueError:
+        return JobState.ENDED
     if code == _OVER_WALLTIME or ((code < 0 or code >= _SIGNAL) and _had_its_time(fields)):
         return JobState.TIMEOUT
     # PBS ends the comment of what was deleted so; Torque and others have the signal of `qdel` only.
@@ -92,7 +95,10 @@ def _end(fields: Mapping[str, str]) -> JobState:
 
 def _had_its_time(fields: Mapping[str, str]) -> bool:
     limit, used = fields.get("Resource_List.walltime"), fields.get("resources_used.walltime")
-    return limit is not None and used is not None and _seconds(used) >= _seconds(limit)
+    try:
+        return limit is not None and used is not None and _seconds(used) >= _seconds(limit)
+    except ValueError:
+        return False
 
 
 def _seconds(clock: str) -> int:
@@ -101,10 +107,16 @@ def _seconds(clock: str) -> int:
 
 
 def _by_short_id(ids: Sequence[str], found: Mapping[str, JobState]) -> dict[str, JobState]:
-    """Return the states under the ids that were asked for: PBS adds its server's name to them."""
-    short = {name.split(".", 1)[0]: state for name, state in found.items()}
-    return {
-        each: state
-        for each in ids
-        if (state := found.get(each, short.get(each.split(".", 1)[0]))) is not None
-    }
+    """Return the states under the ids that were asked for: PBS adds its server's name to them.
+
+    That may have several names, but what was itself asked for is no other server's job.
+    """
+    states: dict[str, JobState] = {}
+    for each in ids:
+        number, _, server = each.partition(".")
+        taken = set(ids) if server else set()
+        for name, state in found.items():
+            same = name.partition(".")[0] == number and name not in taken
+            if name == each or same or name.startswith(f"{each}."):
+                states[each] = state
+    return states

@@ -86,17 +86,20 @@ def _listed(job: ElementTree.Element) -> JobState:
 
 
 def read_qacct(text: str) -> JobState:
-    """Read ``qacct -j``; of several records of a number the last counts."""
+    """Read ``qacct -j``; of several records of a number the last counts, and no record is none."""
     fields = dict(line.split(None, 1) for line in text.splitlines() if len(line.split()) > 1)
-    failed = str(fields.get("failed", "0")).split(maxsplit=1)[0]
-    exit_status = int(str(fields.get("exit_status", "0")).split(maxsplit=1)[0])
+    failed, exit_status = (
+        fields.get(name, "?").split(maxsplit=1)[0] for name in ("failed", "exit_status")
+    )
+    if not (failed.isdigit() and exit_status.isdigit()):
+        return JobState.UNKNOWN
     if failed == _LIMIT:
         return JobState.TIMEOUT if _had_its_time(fields) else JobState.FAILED
     if failed in _KILLED:
         return JobState.CANCELLED
     if failed in _NODE:
         return JobState.NODE_FAIL
-    return JobState.COMPLETED if failed == "0" and exit_status == 0 else JobState.FAILED
+    return JobState.COMPLETED if failed == "0" and exit_status == "0" else JobState.FAILED
 
 
 def _had_its_time(fields: Mapping[str, str]) -> bool:

@@ -75,6 +75,8 @@ def read_squeue(text: str) -> dict[str, JobState]:
     found: dict[str, JobState] = {}
     arrays: dict[str, list[JobState]] = {}
     for line in text.splitlines():
+        if line.count("|") != 3:
+            continue
         of_array, shown, raw, word = (part.strip() for part in line.split("|"))
         state = _slurm_state(word)
         found[shown] = state
