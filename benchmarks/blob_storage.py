@@ -11,16 +11,16 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import psutil
 import store_scale
+from embedded import cpu_seconds, server_process
 
 from nearedge.cli.database_state import make_ready
 from nearedge.launch.folders import disk_use
 from nearedge.settings import Settings, load_settings
 from nearedge.store.lifecycle import down
-from nearedge.store.service import EmbeddedServer
 from nearedge.store.spectra_store import SpectraStore
 
 _BATCH = 100
@@ -31,14 +31,8 @@ def measure(settings: Settings, spectra: int) -> None:
     where = settings.blobs or "database"
     try:
         make_ready(settings)
-        pid = EmbeddedServer(settings).status().pid
-        assert pid is not None
-        process = psutil.Process(pid)
-
-        def cpu() -> float:
-            times = process.cpu_times()
-            return float(times.user + times.system)
-
+        process = server_process(settings)
+        cpu = partial(cpu_seconds, process)
         store = SpectraStore.from_settings(settings)
         store_scale.grow(store, spectra, cpu)
         count = store.database["blobs"].estimated_document_count()

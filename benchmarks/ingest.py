@@ -14,29 +14,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+from embedded import cpu_seconds, server_process
 
 from nearedge.makers.ingest import IngestSummary, ingest_path
 from nearedge.settings import Settings, load_settings
 from nearedge.store.lifecycle import down, up
-from nearedge.store.service import EmbeddedServer
 from nearedge.store.spectra_store import SpectraStore
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared/data/omnixas/cu_feff_calculations.tar.xz"
 
 
-def server_seconds(settings: Settings) -> float:
-    state = EmbeddedServer(settings).status()
-    assert state.pid is not None
-    times = psutil.Process(state.pid).cpu_times()
-    return float(times.user + times.system)
-
-
 def measured(settings: Settings, work: Callable[[], IngestSummary]) -> dict[str, float | int]:
-    server, client, wall = server_seconds(settings), time.process_time(), time.monotonic()
+    process = server_process(settings)
+    server, client, wall = cpu_seconds(process), time.process_time(), time.monotonic()
     summary = work()
     client, wall = time.process_time() - client, time.monotonic() - wall
-    server = server_seconds(settings) - server
+    server = cpu_seconds(process) - server
     seen = summary.new + summary.known
     return {
         "new": summary.new,

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import synthetic
+from embedded import cpu_seconds, server_process
 from fireworks.core.fworker import FWorker
 
 from nearedge.cli.database_state import make_ready, overview
@@ -29,7 +29,6 @@ from nearedge.launch.token import let_go
 from nearedge.settings import Settings, load_settings
 from nearedge.store.connection import connect
 from nearedge.store.lifecycle import down
-from nearedge.store.service import EmbeddedServer
 from nearedge.workflows import campaign
 
 LENGTHS = (1_000, 10_000, 30_000)
@@ -80,19 +79,14 @@ def measure(settings: Settings, length: int) -> None:
     """Fill the queue and print what taking a job costs."""
     pad, database = launchpad(settings), connect(settings)
     fill(pad, length)
-    pid = EmbeddedServer(settings).status().pid
-    assert pid is not None
-    process = psutil.Process(pid)
-
-    def cpu() -> float:
-        times = process.cpu_times()
-        return float(times.user + times.system)
+    process = server_process(settings)
 
     def cost(work: Callable[[], object], times: int = 1) -> dict[str, float]:
-        own, server = time.process_time(), cpu()
+        own, server = time.process_time(), cpu_seconds(process)
         for _ in range(times):
             work()
-        spent = {"own_cpu_ms": time.process_time() - own, "server_cpu_ms": cpu() - server}
+        own, server = time.process_time() - own, cpu_seconds(process) - server
+        spent = {"own_cpu_ms": own, "server_cpu_ms": server}
         return {name: round(1000 * seconds / times, 1) for name, seconds in spent.items()}
 
     jobs = pad.fireworks.count_documents({})
