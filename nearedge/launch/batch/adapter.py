@@ -1,6 +1,6 @@
 """The scheduler, through FireWorks' queue adapter and its templates.
 
-Slurm and Grid Engine are used for real by the tests; of PBS only what would be submitted is seen.
+Slurm and Grid Engine are used for real by the tests; what PBS would be given, a stand-in runs.
 """
 
 from __future__ import annotations
