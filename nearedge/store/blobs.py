@@ -293,7 +293,9 @@ class BlobStore:
         if "object" in head and self._objects is not None:
             self._objects.remove([str(head["object"])])
         if head["chunks"]:
-            self._chunks.delete_many({"blob": head["_id"]})
+            # Not those that another has written since, whose head is on its way or there already.
+            for stored_at in (None, condition["stored_at"]):  # None: of earlier releases
+                self._chunks.delete_many({"blob": head["_id"], "stored_at": stored_at})
         return True
 
     def _put_heads(self, heads: Sequence[Document]) -> None:
@@ -321,9 +323,10 @@ class BlobStore:
             return {**head, "data": Binary(packed)}
         starts = range(0, len(packed), _CHUNK)
         for number, start in enumerate(starts):
+            part = Binary(packed[start : start + _CHUNK])
             self._chunks.replace_one(
                 {"_id": f"{identifier}:{number}"},
-                {"blob": identifier, "data": Binary(packed[start : start + _CHUNK])},
+                {"blob": identifier, "stored_at": utc_now(), "data": part},
                 upsert=True,
             )
         return {**head, "chunks": len(starts)}

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from nearedge.errors import DatabaseError
+from nearedge.schemas.document import utc_now
 from nearedge.store.blobs import BLOBS, CHUNKS, BlobStore
-from nearedge.store.operations import MongoDatabase
+from nearedge.store.operations import Document, MongoDatabase
 
 NOISE = random.Random(1).randbytes(600_000)
 
@@ -50,6 +51,36 @@ def test_a_damaged_blob_is_an_error(
     memory_database[CHUNKS].delete_many({})
     with pytest.raises(DatabaseError, match="damaged"):
         blobs.get(identifier)
+
+
+def test_a_large_blob_put_again_while_it_is_removed_stays(
+    blobs: BlobStore, memory_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identifier = blobs.put(NOISE)
+    long_ago = {"$set": {"stored_at": utc_now() - timedelta(days=2)}}
+    memory_database[BLOBS].update_one({}, long_ago)
+    memory_database[CHUNKS].update_one({}, long_ago)
+    chunks, put = memory_database[CHUNKS], []
+
+    class PutAgain:
+        def delete_many(self, condition: Document) -> object:
+            if not put:
+                put.append(BlobStore(memory_database).put(NOISE))
+            return chunks.delete_many(condition)
+
+    monkeypatch.setattr(blobs, "_chunks", PutAgain())
+    assert blobs.remove([identifier], older_than=timedelta(days=1)) == 1
+    assert put == [identifier]
+    assert BlobStore(memory_database).get(identifier) == NOISE
+
+
+def test_chunks_of_earlier_releases_go_with_their_blob(
+    blobs: BlobStore, memory_database: MongoDatabase
+) -> None:
+    identifier = blobs.put(NOISE)
+    memory_database[CHUNKS].update_many({}, {"$unset": {"stored_at": ""}})
+    assert blobs.remove([identifier]) == 1
+    assert memory_database[CHUNKS].count_documents({}) == 0
 
 
 def test_a_blob_removed_leaves_no_chunks(blobs: BlobStore, memory_database: MongoDatabase) -> None:
