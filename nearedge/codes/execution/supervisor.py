@@ -42,7 +42,7 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
     fd = int(report_fd)
     os.set_inheritable(fd, False)
     passed = [int(each) for each in filter(None, passed_fds.split(","))]
-    _leave_guard([fd, *passed])
+    guard = _leave_guard([fd, *passed])
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     try:
         program = os.posix_spawnp(
@@ -55,6 +55,7 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
         )
     except OSError as error:
         os.write(fd, json.dumps({"not_started": error.strerror}).encode())
+        _end_guard(guard)
         sys.exit(NO_PROGRAM)
     for each in passed:
         os.close(each)
@@ -66,12 +67,15 @@ def main(report_fd: str, passed_fds: str, stdin: str, *argv: str) -> None:
     try:
         os.write(fd, json.dumps(report).encode())
     finally:
+        _end_guard(guard)
         # Not only the parent does: it may be gone, and this process must not end before the rest.
         end_session(os.getpid())
 
 
-def _leave_guard(not_its_own: Sequence[int]) -> None:
+def _leave_guard(not_its_own: Sequence[int]) -> int:
     """Fork a process that ends the session once this one is gone, however it went.
+
+    Return its number.
 
     Parameters
     ----------
@@ -79,14 +83,21 @@ def _leave_guard(not_its_own: Sequence[int]) -> None:
         File descriptors whose other ends wait for their last holder.
     """
     supervisor = os.getpid()
-    if os.fork():
-        return
+    if guard := os.fork():
+        return guard
     for each in not_its_own:
         os.close(each)
     while os.getppid() == supervisor:
         time.sleep(POLL_SECONDS)
     end_session(supervisor)
     os._exit(0)
+
+
+def _end_guard(guard: int) -> None:
+    """End the guard, and wait for it: in a container the first process may wait for nobody."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(guard, signal.SIGKILL)
+        os.waitpid(guard, 0)
 
 
 def _follow_parent(parent: int) -> None:

@@ -173,6 +173,28 @@ def test_nothing_outlives_its_parent_and_its_supervisor_killed_at_once(
     assert gone(tmp_path)
 
 
+def test_a_program_that_ends_leaves_no_process_to_be_waited_for(tmp_path: Path) -> None:
+    """As in a container whose first process, NearEdge, waits for no stranger."""
+    first = """
+import ctypes, os, sys
+from pathlib import Path
+from nearedge.codes.execution.process import Supervised
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+for program in ("true", "no-such-program"):
+    with Supervised([program], Path(sys.argv[1]), log="log") as process:
+        process.wait()
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("none")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", first, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "none\n"
+
+
 @pytest.mark.parametrize(
     "said", ["No space left on device", "Fortran runtime error: ... (exit code: 38)"]
 )
