@@ -143,7 +143,8 @@ class TrialMaker(Maker):
         if not mine.ended:
             mine = _tried(database, maker, datasets, mine)
             store.tell(mine)
-            shutil.rmtree(_folder(mine), ignore_errors=True)
+        # Perhaps it had been told by one that was killed before it came here.
+        shutil.rmtree(_folder(mine), ignore_errors=True)
         return _outcome(mine)
 
 

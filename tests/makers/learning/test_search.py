@@ -13,9 +13,9 @@ from nearedge.errors import DatasetError, ModelError
 from nearedge.makers.learning import search
 from nearedge.makers.learning.freeze import freeze_dataset
 from nearedge.makers.learning.search import ChooseMaker, SearchOutcome, TrialMaker, usual_space
-from nearedge.makers.learning.train import TrainMaker
+from nearedge.makers.learning.train import CHECKPOINTS, TrainMaker
 from nearedge.models.heads import KernelHead
-from nearedge.schemas.trial import Dimension
+from nearedge.schemas.trial import Dimension, TrialDoc
 from nearedge.settings import get_settings
 from nearedge.store.learned import ModelStore
 from nearedge.store.trials import TrialStore
@@ -75,6 +75,25 @@ def test_a_search_that_was_stopped_goes_on_with_what_it_had_asked(
     with monkeypatch.context() as patch:
         patch.setattr(search, "_left_out", killed)  # nothing is computed a second time
         assert [trial(number) for number in range(3)] == [*first, done]
+
+
+def test_who_finds_a_trial_told_by_one_that_was_killed_clears_its_checkpoints_away(
+    frozen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, kept = TrialStore.tell, list[Path]()
+
+    def tell_and_die(self: TrialStore, told: TrialDoc) -> None:
+        tell(self, told)
+        kept.append(get_settings().home / CHECKPOINTS / told.trial_id)
+        kept[0].mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialStore, "tell", tell_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            trial(0)
+    assert trial(0).state == "completed"
+    assert not kept[0].exists()
 
 
 def test_what_is_asked_hangs_on_seed_and_number_and_what_was_found(frozen: Any) -> None:
