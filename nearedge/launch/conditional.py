@@ -27,6 +27,7 @@ from pymongo.errors import PyMongoError
 
 from nearedge.launch.choosing import ChoosingLaunchPad
 from nearedge.launch.token import current_launch
+from nearedge.store.batches import batches
 
 log = logging.getLogger(__name__)
 
@@ -192,13 +193,16 @@ class ConditionalLaunchPad(ChoosingLaunchPad):
         before it wrote the workflow, or lost its lock; what it would have added is in no workflow.
         """
         open_ones = [each for each, state in workflow.fw_states.items() if state != "COMPLETED"]
-        query = {"fw_id": {"$in": open_ones}, "state": "COMPLETED"}
+        ended: list[int] = []
+        for batch in batches(open_ones):
+            query = {"fw_id": {"$in": batch}, "state": "COMPLETED"}
+            ended += [row["fw_id"] for row in self.fireworks.find(query, {"fw_id": 1})]
         updated: set[int] = set()
-        for row in list(self.fireworks.find(query, {"fw_id": 1})):
-            firework = workflow.id_fw[row["fw_id"]]
+        for fw_id in ended:
+            firework = workflow.id_fw[fw_id]
             if firework.state == "COMPLETED":
-                firework.partial_fw._state = workflow.fw_states[row["fw_id"]]
-                updated = workflow.refresh(row["fw_id"], updated)
+                firework.partial_fw._state = workflow.fw_states[fw_id]
+                updated = workflow.refresh(fw_id, updated)
         return updated
 
     def _fizzle_unreadable(self, fw_id: int) -> None:

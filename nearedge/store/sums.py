@@ -6,8 +6,8 @@ because a completed calculation is never removed, and never changes but for join
 by whoever looks, if none of those summed has joined a project since, which a calculation says of
 itself (`filed_at`, by the server's clock). One that comes late, because its writer's clock is wrong
 or the database was away, is in no sum: the number of all calculations, which must be that of the
-failures, the sums and the rest, is compared every ten minutes. If anything is not right, everything
-is counted anew. The sums may be deleted at any time.
+failures, the sums and the rest, is compared every ten minutes. If anything is not right, and once a
+day, everything is counted anew. The sums may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _INTERVAL = timedelta(minutes=1)
 PROVED_WITHIN = timedelta(minutes=10)
 """How long a late one may stay unseen. To count all, the embedded server takes 6 microseconds each,
 and 75 to read one."""
+
+_ANEW = timedelta(days=1)
+"""How long one may be missed that joined a project while the server's clock had gone back."""
 
 _ON_THE_WAY = timedelta(seconds=30)
 """What a change may take from the server's clock to where others see it; far more than it does."""
@@ -125,11 +128,14 @@ class _Kept:
         When that was so, by the server's clock.
     proved_at
         When it was last known that none came late.
+    anew_at
+        When all were last read.
     """
 
     through: datetime
     read_at: datetime
     proved_at: datetime
+    anew_at: datetime
     sums: Sums
 
     @classmethod
@@ -152,6 +158,7 @@ class _Kept:
             through=as_utc(stored["through"]),
             read_at=as_utc(stored["read_at"]),
             proved_at=as_utc(stored["proved_at"]),
+            anew_at=as_utc(stored["anew_at"]),
             sums=Sums(as_utc(stored["since"]), parts),
         )
 
@@ -175,6 +182,7 @@ class _Kept:
             "through": self.through,
             "read_at": self.read_at,
             "proved_at": self.proved_at,
+            "anew_at": self.anew_at,
             "since": self.sums.since,
             "parts": parts,
         }
@@ -204,7 +212,7 @@ def completed(
     if kept is None and project is not None:
         its = {"projects": project, "state": COMPLETED}
         return Sums(since).plus(database["calculations"].find(its, _FIELDS))
-    if kept is None or kept.sums.since > since or at < kept.read_at:
+    if kept is None or kept.sums.since > since or not kept.read_at <= at < kept.anew_at + _ANEW:
         return _all_anew(database, since, at)
     to_prove = at - kept.proved_at >= proved_within
     if at - kept.read_at < _INTERVAL and not to_prove:
@@ -214,13 +222,13 @@ def completed(
     young = _proved(database, kept) if to_prove else _young(database, kept)
     if young is None:
         return _all_anew(database, since, at)
-    summed = _Kept(kept.through, at, at if to_prove else kept.proved_at, kept.sums)
+    summed = replace(kept, read_at=at, proved_at=at if to_prove else kept.proved_at)
     return _go_on(database, summed, young, since, at)
 
 
 def _all_anew(database: MongoDatabase, since: datetime, at: datetime) -> Sums:
     rows = list(database["calculations"].find({"state": COMPLETED}, _FIELDS))
-    nothing = _Kept(datetime.min.replace(tzinfo=UTC), at, at, Sums(since))
+    nothing = _Kept(datetime.min.replace(tzinfo=UTC), at, at, at, Sums(since))
     return _go_on(database, nothing, rows, since, at)
 
 

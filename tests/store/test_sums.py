@@ -65,6 +65,20 @@ def test_sums_go_on_as_calculations_are_recorded_and_get_older(
         assert counts(memory_database, clock) == {("oxides",): expected}
 
 
+def test_what_the_sums_missed_for_any_reason_counts_after_a_day(
+    memory_database: MongoDatabase, clock: Clock
+) -> None:
+    put(memory_database, "one", clock.now - HOUR)
+    assert counts(memory_database, clock) == {("oxides",): (1, 10.0, 1)}
+    # Joined by a server whose clock had gone back: before the sums were made, as it says.
+    joined = {"projects": ["oxides", "rutile"], "filed_at": START - HOUR}
+    memory_database["calculations"].update_one({"_id": "one"}, {"$set": joined})
+    clock.now += 12 * HOUR
+    assert counts(memory_database, clock) == {("oxides",): (1, 10.0, 0)}
+    clock.now += 12 * HOUR
+    assert counts(memory_database, clock) == {("oxides", "rutile"): (1, 10.0, 0)}
+
+
 @pytest.mark.integration
 def test_what_joins_a_project_later_counts_there(
     embedded_database: MongoDatabase, clock: Clock, make_record: Callable[..., Record]
