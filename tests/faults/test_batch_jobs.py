@@ -11,8 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +69,25 @@ def suspended(site: Site, number: str) -> psutil.Process:
     process = psutil.Process(worker.pid)
     process.suspend()
     return process
+
+
+@contextmanager
+def kept_suspended(worker: psutil.Process) -> Iterator[None]:
+    """Suspend a worker again whenever Slurm wakes it: it might end its job before it is killed."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(0.005):
+            with suppress(psutil.NoSuchProcess):
+                worker.suspend()
+
+    keeping = threading.Thread(target=keep, daemon=True)
+    keeping.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeping.join()
 
 
 def put_back_once_over(
@@ -146,8 +167,8 @@ def test_a_job_that_meets_its_walltime_is_put_back_by_that_name(
 ) -> None:  # fmt: skip
     site.submit(molecule("CO"), "C")
     number = submit("--time=1")
-    suspended(site, number)
-    put_back_once_over(site, number, "timed_out", partial(told, "walltime"), 180)
+    with kept_suspended(suspended(site, number)):
+        put_back_once_over(site, number, "timed_out", partial(told, "walltime"), 180)
     run_to_the_end(site)
 
 
