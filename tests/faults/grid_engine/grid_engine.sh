@@ -48,10 +48,11 @@ END
     echo "lab" >"$common/cluster_name"
     # The loopback address is called localhost, which is no name of a node.
     echo "$host localhost" >"$common/host_aliases"
-    # Debian's own settings, but root's jobs are taken, and what happens is known in seconds.
+    # Debian's own settings, but root's jobs are taken, what happens is known in seconds, and a job's
+    # shell reads nobody's profile: what a killed one leaves of that may hold up the next.
     sed -e "s#^execd_spool_dir .*#execd_spool_dir $root/spool/execd#" \
         -e "s/^min_\([ug]id\) .*/min_\1 0/" -e "s/flush_time=[0-9:]*/flush_time=00:00:01/" \
-        -e "s/^load_report_time .*/load_report_time 00:00:05/" \
+        -e "s/^load_report_time .*/load_report_time 00:00:05/" -e "s/^login_shells .*/login_shells none/" \
         /usr/share/gridengine/default-configuration >"$root/configuration"
     "$lib/spoolinit" berkeleydb libspoolb "$root/spooldb" init
     "$lib/spooldefaults" configuration "$root/configuration"
