@@ -27,6 +27,7 @@ from unittest import mock
 
 import psutil
 import synthetic
+from embedded import cpu_seconds, server_process
 
 from nearedge.launch.fireworks import launchpad
 from nearedge.launch.pool import run_workers
@@ -34,7 +35,6 @@ from nearedge.launch.progress import progress
 from nearedge.settings import Settings, load_settings
 from nearedge.store.lifecycle import down, up
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
-from nearedge.store.service import EmbeddedServer
 from nearedge.store.spectra_store import SpectraStore
 from nearedge.structures.source import LoadedStructure
 from nearedge.workflows import spectrum
@@ -82,11 +82,6 @@ class Meter:
         self.sizes = {}
         return grown
 
-    def server_seconds(self) -> float:
-        """Return the CPU seconds of the server so far."""
-        times = self.server.cpu_times()
-        return float(times.user + times.system)
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -107,7 +102,7 @@ def cost_of(work: Callable[[], object], meter: Meter) -> Cost:
             time.monotonic(),
             time.process_time(),
             children.ru_utime + children.ru_stime,
-            meter.server_seconds(),
+            cpu_seconds(meter.server),
         )
 
     before = now()
@@ -215,9 +210,7 @@ def worked(
 
 def campaign(settings: Settings, options: argparse.Namespace) -> None:
     """Measure submission, one number of workers after the other, and their efficiency."""
-    pid = EmbeddedServer(settings).status().pid
-    assert pid is not None
-    meter = Meter(psutil.Process(pid))
+    meter = Meter(server_process(settings))
     code = "feff" if options.feff else synthetic.SLEEPING
     submitted(settings, FIRST, SITES_OF_A_CRYSTAL, synthetic.SLEEPING, 40, meter)
     start = cost_of(lambda: run_workers(1, settings), meter)

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 import synthetic
+from embedded import server_process
 from pymatgen.core.periodic_table import Element
 
 from nearedge.cli.database_state import overview
@@ -39,7 +39,6 @@ from nearedge.settings import Settings, load_settings
 from nearedge.store.lifecycle import down, up
 from nearedge.store.queries import CalculationQuery, SpectrumQuery
 from nearedge.store.records import Record
-from nearedge.store.service import EmbeddedServer
 from nearedge.store.spectra_store import SpectraStore
 
 SIZES = (1_000, 10_000, 100_000)
@@ -290,7 +289,7 @@ def main() -> None:
         up(settings)
         try:
             store = SpectraStore.from_settings(settings)
-            process = psutil.Process(EmbeddedServer(settings).status().pid)
+            process = server_process(settings)
             threads = Path(f"/proc/{process.pid}/task")
 
             def cpu() -> float:
